@@ -1,0 +1,619 @@
+package config
+
+// Static is what is read once at start: entry points, providers, logs, resolvers.
+type Static struct {
+	Global                *Global                         `json:"global,omitempty"`
+	Core                  *Core                           `json:"core,omitempty"`
+	ServersTransport      *StaticServersTransport         `json:"serversTransport,omitempty"`
+	TCPServersTransport   *StaticTCPServersTransport      `json:"tcpServersTransport,omitempty"`
+	EntryPoints           map[string]*EntryPoint          `json:"entryPoints,omitempty"`
+	Providers             *Providers                      `json:"providers,omitempty"`
+	API                   *API                            `json:"api,omitempty" cfg:"empty"`
+	Metrics               *Metrics                        `json:"metrics,omitempty"`
+	Ping                  *Ping                           `json:"ping,omitempty" cfg:"empty"`
+	Log                   *Log                            `json:"log,omitempty" cfg:"empty"`
+	AccessLog             *AccessLog                      `json:"accessLog,omitempty" cfg:"empty"`
+	Tracing               *Tracing                        `json:"tracing,omitempty" cfg:"empty"`
+	HostResolver          *HostResolver                   `json:"hostResolver,omitempty" cfg:"empty"`
+	CertificatesResolvers map[string]*CertificateResolver `json:"certificatesResolvers,omitempty"`
+	Experimental          *Experimental                   `json:"experimental,omitempty"`
+	Spiffe                *SpiffeClient                   `json:"spiffe,omitempty"`
+	OCSP                  *OCSP                           `json:"ocsp,omitempty" cfg:"empty"`
+	// Sluice holds settings that are ours; they merge from every source.
+	Sluice *Sluice `json:"sluice,omitempty"`
+}
+
+// Sluice holds the static settings that the reference does not have.
+type Sluice struct {
+	// Lane is "auto" or "handler", which keeps every request off the event loops.
+	Lane string `json:"lane,omitempty"`
+	// Loops is the number of event loops; zero means one a core.
+	Loops int `json:"loops,omitempty"`
+	// MergeSources merges file, flags and environment instead of taking the first that yields anything.
+	MergeSources bool `json:"mergeSources,omitempty"`
+	// Strict turns warnings about the configuration at start into errors.
+	Strict bool `json:"strict,omitempty"`
+	// ReadTimeoutMode is "progress" (time without a byte) or "total", the reference's meaning.
+	ReadTimeoutMode string `json:"readTimeoutMode,omitempty"`
+	// ReasonHeader tells trusted peers the Reason of an answer in X-Sluice-Reason; nil means true.
+	ReasonHeader *bool `json:"reasonHeader,omitempty"`
+	// Pages answers browsers with error pages instead of the reference's plain text.
+	Pages *Pages `json:"pages,omitempty" cfg:"empty"`
+	// Compat404 gives the reference's 404 where a known host has no live server, instead of 503.
+	Compat404 bool `json:"compat404,omitempty"`
+}
+
+// Pages tunes the built-in error pages.
+type Pages struct {
+	// Dir holds STATUS.html files that replace the built-in ones.
+	Dir string `json:"dir,omitempty"`
+}
+
+// Global holds switches of the reference that are accepted.
+type Global struct {
+	CheckNewVersion          bool `json:"checkNewVersion,omitempty"`
+	SendAnonymousUsage       bool `json:"sendAnonymousUsage,omitempty"`
+	NotAppendXForwardedFor   bool `json:"notAppendXForwardedFor,omitempty"`
+}
+
+// Core holds the default rule syntax.
+type Core struct {
+	// DefaultRuleSyntax is v3 or v2.
+	DefaultRuleSyntax string `json:"defaultRuleSyntax,omitempty"`
+}
+
+// SetDefaults sets v3.
+func (c *Core) SetDefaults() { c.DefaultRuleSyntax = "v3" }
+
+// StaticServersTransport is the default transport to HTTP servers.
+type StaticServersTransport struct {
+	InsecureSkipVerify  bool                `json:"insecureSkipVerify,omitempty"`
+	RootCAs             []string            `json:"rootCAs,omitempty"`
+	MaxIdleConnsPerHost int                 `json:"maxIdleConnsPerHost,omitempty"`
+	ForwardingTimeouts  *ForwardingTimeouts `json:"forwardingTimeouts,omitempty"`
+	Spiffe              *Spiffe             `json:"spiffe,omitempty" cfg:"empty"`
+}
+
+// SetDefaults sets 200 idle connections a host.
+func (s *StaticServersTransport) SetDefaults() {
+	s.MaxIdleConnsPerHost = 200
+	s.ForwardingTimeouts = &ForwardingTimeouts{}
+	s.ForwardingTimeouts.SetDefaults()
+}
+
+// StaticTCPServersTransport is the default transport to TCP servers.
+type StaticTCPServersTransport struct {
+	DialKeepAlive    Duration   `json:"dialKeepAlive,omitempty"`
+	DialTimeout      Duration   `json:"dialTimeout,omitempty"`
+	TerminationDelay Duration   `json:"terminationDelay,omitempty"`
+	TLS              *TLSClient `json:"tls,omitempty" cfg:"empty"`
+}
+
+// SetDefaults sets 15 s, 30 s and 100 ms.
+func (t *StaticTCPServersTransport) SetDefaults() {
+	t.DialKeepAlive, t.DialTimeout, t.TerminationDelay = 15e9, 30e9, 100e6
+}
+
+// EntryPoint is a listener.
+type EntryPoint struct {
+	// Address is "[host]:port[/tcp|/udp]".
+	Address string `json:"address,omitempty"`
+	// SluiceAddresses are further addresses of the same entry point.
+	SluiceAddresses  []string                 `json:"sluiceAddresses,omitempty"`
+	AllowACMEByPass  bool                     `json:"allowACMEByPass,omitempty"`
+	ReusePort        bool                     `json:"reusePort,omitempty"`
+	AsDefault        bool                     `json:"asDefault,omitempty"`
+	Transport        *EntryPointTransport     `json:"transport,omitempty"`
+	ProxyProtocol    *EntryPointProxyProtocol `json:"proxyProtocol,omitempty" cfg:"empty"`
+	ForwardedHeaders *ForwardedHeaders        `json:"forwardedHeaders,omitempty"`
+	HTTP             EntryPointHTTP           `json:"http,omitempty"`
+	HTTP2            *HTTP2                   `json:"http2,omitempty"`
+	HTTP3            *HTTP3                   `json:"http3,omitempty" cfg:"empty"`
+	UDP              *EntryPointUDP           `json:"udp,omitempty"`
+	Observability    *EntryPointObservability `json:"observability,omitempty"`
+}
+
+// SetDefaults sets every part's defaults.
+func (e *EntryPoint) SetDefaults() {
+	e.Transport = &EntryPointTransport{}
+	e.Transport.SetDefaults()
+	e.ForwardedHeaders = &ForwardedHeaders{}
+	e.UDP = &EntryPointUDP{Timeout: 3e9}
+	e.HTTP.SetDefaults()
+	e.HTTP2 = &HTTP2{}
+	e.HTTP2.SetDefaults()
+	e.Observability = &EntryPointObservability{}
+	e.Observability.SetDefaults()
+}
+
+// EntryPointTransport holds time-outs and connection life.
+type EntryPointTransport struct {
+	LifeCycle            *LifeCycle          `json:"lifeCycle,omitempty"`
+	RespondingTimeouts   *RespondingTimeouts `json:"respondingTimeouts,omitempty"`
+	KeepAliveMaxTime     Duration            `json:"keepAliveMaxTime,omitempty"`
+	KeepAliveMaxRequests int                 `json:"keepAliveMaxRequests,omitempty"`
+}
+
+// SetDefaults sets the defaults of its parts.
+func (t *EntryPointTransport) SetDefaults() {
+	t.LifeCycle = &LifeCycle{}
+	t.LifeCycle.SetDefaults()
+	t.RespondingTimeouts = &RespondingTimeouts{}
+	t.RespondingTimeouts.SetDefaults()
+}
+
+// LifeCycle says how the entry point ends.
+type LifeCycle struct {
+	RequestAcceptGraceTimeout Duration `json:"requestAcceptGraceTimeout,omitempty"`
+	GraceTimeOut              Duration `json:"graceTimeOut,omitempty"`
+}
+
+// SetDefaults sets 10 s for running requests.
+func (l *LifeCycle) SetDefaults() { l.GraceTimeOut = 10e9 }
+
+// RespondingTimeouts bound what clients may take. Zero means no limit.
+type RespondingTimeouts struct {
+	ReadTimeout  Duration `json:"readTimeout,omitempty"`
+	WriteTimeout Duration `json:"writeTimeout,omitempty"`
+	IdleTimeout  Duration `json:"idleTimeout,omitempty"`
+}
+
+// SetDefaults sets read 60 s and idle 180 s.
+func (r *RespondingTimeouts) SetDefaults() { r.ReadTimeout, r.IdleTimeout = 60e9, 180e9 }
+
+// EntryPointProxyProtocol says from whom PROXY headers are read.
+type EntryPointProxyProtocol struct {
+	Insecure   bool     `json:"insecure,omitempty"`
+	TrustedIPs []string `json:"trustedIPs,omitempty"`
+}
+
+// ForwardedHeaders says whose X-Forwarded-* fields are kept.
+type ForwardedHeaders struct {
+	Insecure                   bool     `json:"insecure,omitempty"`
+	TrustedIPs                 []string `json:"trustedIPs,omitempty"`
+	Connection                 []string `json:"connection,omitempty"`
+	NotAppendXForwardedFor     bool     `json:"notAppendXForwardedFor,omitempty"`
+	AddXForwardedSchemeHeaders bool     `json:"addXForwardedSchemeHeaders,omitempty"`
+}
+
+// EntryPointHTTP holds what applies to HTTP on an entry point.
+type EntryPointHTTP struct {
+	Redirections          *Redirections           `json:"redirections,omitempty"`
+	Middlewares           []string                `json:"middlewares,omitempty"`
+	TLS                   *EntryPointTLS          `json:"tls,omitempty" cfg:"empty"`
+	EncodedCharacters     *EntryPointEncodedChars `json:"encodedCharacters,omitempty"`
+	EncodeQuerySemicolons bool                    `json:"encodeQuerySemicolons,omitempty"`
+	SanitizePath          *bool                   `json:"sanitizePath,omitempty"`
+	MaxHeaderBytes        int                     `json:"maxHeaderBytes,omitempty"`
+	// UnderscoreHeadersStrategy is keep, delete or reject.
+	UnderscoreHeadersStrategy string `json:"underscoreHeadersStrategy,omitempty"`
+}
+
+// SetDefaults sets path cleaning and 1 MiB of head.
+func (h *EntryPointHTTP) SetDefaults() {
+	t := true
+	h.SanitizePath = &t
+	h.MaxHeaderBytes = 1 << 20
+}
+
+// Redirections holds the redirection of a whole entry point.
+type Redirections struct {
+	EntryPoint *RedirectEntryPoint `json:"entryPoint,omitempty"`
+}
+
+// RedirectEntryPoint redirects everything to another entry point.
+type RedirectEntryPoint struct {
+	// To is an entry point's name or ":port".
+	To        string `json:"to,omitempty"`
+	Scheme    string `json:"scheme,omitempty"`
+	Permanent bool   `json:"permanent,omitempty"`
+	Priority  int    `json:"priority,omitempty"`
+}
+
+// SetDefaults sets https, permanent, the highest priority but one.
+func (r *RedirectEntryPoint) SetDefaults() {
+	r.Scheme, r.Permanent, r.Priority = "https", true, 1<<63-2
+}
+
+// EntryPointTLS is the default TLS of an entry point's routers.
+type EntryPointTLS struct {
+	Options      string   `json:"options,omitempty"`
+	CertResolver string   `json:"certResolver,omitempty"`
+	Domains      []Domain `json:"domains,omitempty"`
+}
+
+// EntryPointEncodedChars refuses paths with these encoded characters where false; nil means true.
+type EntryPointEncodedChars struct {
+	AllowEncodedSlash         *bool `json:"allowEncodedSlash,omitempty"`
+	AllowEncodedBackSlash     *bool `json:"allowEncodedBackSlash,omitempty"`
+	AllowEncodedNullCharacter *bool `json:"allowEncodedNullCharacter,omitempty"`
+	AllowEncodedSemicolon     *bool `json:"allowEncodedSemicolon,omitempty"`
+	AllowEncodedPercent       *bool `json:"allowEncodedPercent,omitempty"`
+	AllowEncodedQuestionMark  *bool `json:"allowEncodedQuestionMark,omitempty"`
+	AllowEncodedHash          *bool `json:"allowEncodedHash,omitempty"`
+}
+
+// HTTP2 limits HTTP/2.
+type HTTP2 struct {
+	MaxConcurrentStreams      int `json:"maxConcurrentStreams,omitempty"`
+	MaxDecoderHeaderTableSize int `json:"maxDecoderHeaderTableSize,omitempty"`
+	MaxEncoderHeaderTableSize int `json:"maxEncoderHeaderTableSize,omitempty"`
+}
+
+// SetDefaults sets 250 streams and tables of 4096 bytes.
+func (h *HTTP2) SetDefaults() {
+	h.MaxConcurrentStreams, h.MaxDecoderHeaderTableSize, h.MaxEncoderHeaderTableSize = 250, 4096, 4096
+}
+
+// HTTP3 offers HTTP/3.
+type HTTP3 struct {
+	AdvertisedPort int `json:"advertisedPort,omitempty"`
+}
+
+// EntryPointUDP tunes UDP sessions.
+type EntryPointUDP struct {
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// SetDefaults sets 3 s.
+func (u *EntryPointUDP) SetDefaults() { u.Timeout = 3e9 }
+
+// EntryPointObservability switches logs, metrics and traces of an entry point; nil means true.
+type EntryPointObservability struct {
+	AccessLogs     *bool  `json:"accessLogs,omitempty"`
+	Metrics        *bool  `json:"metrics,omitempty"`
+	Tracing        *bool  `json:"tracing,omitempty"`
+	TraceVerbosity string `json:"traceVerbosity,omitempty"`
+}
+
+// SetDefaults turns all on.
+func (o *EntryPointObservability) SetDefaults() {
+	a, m, t := true, true, true
+	o.AccessLogs, o.Metrics, o.Tracing, o.TraceVerbosity = &a, &m, &t, "minimal"
+}
+
+// Providers says where dynamic configuration comes from.
+type Providers struct {
+	// ProvidersThrottleDuration is the least time between two updates of a provider in a burst.
+	ProvidersThrottleDuration Duration        `json:"providersThrottleDuration,omitempty"`
+	Precedence                []string        `json:"precedence,omitempty"`
+	Docker                    *DockerProvider `json:"docker,omitempty" cfg:"empty"`
+	Swarm                     *SwarmProvider  `json:"swarm,omitempty" cfg:"empty"`
+	File                      *FileProvider   `json:"file,omitempty" cfg:"empty"`
+	Rest                      *RestProvider   `json:"rest,omitempty" cfg:"empty"`
+	HTTP                      *HTTPProvider   `json:"http,omitempty" cfg:"empty"`
+}
+
+// SetDefaults sets 2 s.
+func (p *Providers) SetDefaults() { p.ProvidersThrottleDuration = 2e9 }
+
+// Engine is how a Docker engine is reached and read; shared by Docker and Swarm.
+type Engine struct {
+	Endpoint           string     `json:"endpoint,omitempty"`
+	Username           string     `json:"username,omitempty"`
+	Password           string     `json:"password,omitempty" cfg:"secret"`
+	TLS                *ClientTLS `json:"tls,omitempty" cfg:"empty"`
+	HTTPClientTimeout  Duration   `json:"httpClientTimeout,omitempty"`
+	ExposedByDefault   bool       `json:"exposedByDefault,omitempty"`
+	DefaultRule        string     `json:"defaultRule,omitempty"`
+	Constraints        string     `json:"constraints,omitempty"`
+	Network            string     `json:"network,omitempty"`
+	UseBindPortIP      bool       `json:"useBindPortIP,omitempty"`
+	Watch              bool       `json:"watch,omitempty"`
+	AllowEmptyServices bool       `json:"allowEmptyServices,omitempty"`
+}
+
+// SetDefaults sets the local socket, exposed by default, watched, and the default rule.
+func (e *Engine) SetDefaults() {
+	e.Endpoint = "unix:///var/run/docker.sock"
+	e.ExposedByDefault = true
+	e.Watch = true
+	e.DefaultRule = "Host(`{{ normalize .Name }}`)"
+}
+
+// DockerProvider reads containers. Its embedded fields are keys of its own level.
+type DockerProvider struct {
+	Engine `json:",inline"`
+}
+
+// SwarmProvider reads Swarm services.
+type SwarmProvider struct {
+	Engine         `json:",inline"`
+	RefreshSeconds Duration `json:"refreshSeconds,omitempty"`
+}
+
+// SetDefaults sets the engine's defaults and 15 s.
+func (s *SwarmProvider) SetDefaults() { s.Engine.SetDefaults(); s.RefreshSeconds = 15e9 }
+
+// FileProvider reads dynamic configuration files.
+type FileProvider struct {
+	Filename                  string `json:"filename,omitempty"`
+	Directory                 string `json:"directory,omitempty"`
+	Watch                     bool   `json:"watch,omitempty"`
+	DebugLogGeneratedTemplate bool   `json:"debugLogGeneratedTemplate,omitempty"`
+}
+
+// SetDefaults watches.
+func (f *FileProvider) SetDefaults() { f.Watch = true }
+
+// RestProvider takes configuration by PUT.
+type RestProvider struct {
+	Insecure bool `json:"insecure,omitempty"`
+}
+
+// HTTPProvider polls an endpoint for configuration.
+type HTTPProvider struct {
+	Endpoint            string            `json:"endpoint,omitempty"`
+	PollInterval        Duration          `json:"pollInterval,omitempty"`
+	PollTimeout         Duration          `json:"pollTimeout,omitempty"`
+	Headers             map[string]string `json:"headers,omitempty" cfg:"secret"`
+	TLS                 *ClientTLS        `json:"tls,omitempty" cfg:"empty"`
+	MaxResponseBodySize int64             `json:"maxResponseBodySize,omitempty"`
+}
+
+// SetDefaults polls every 5 s with 5 s time-out, answers of any size.
+func (h *HTTPProvider) SetDefaults() {
+	h.PollInterval, h.PollTimeout, h.MaxResponseBodySize = 5e9, 5e9, -1
+}
+
+// API turns on the API and the dashboard.
+type API struct {
+	BasePath           string `json:"basePath,omitempty"`
+	Insecure           bool   `json:"insecure,omitempty"`
+	Dashboard          bool   `json:"dashboard,omitempty"`
+	Debug              bool   `json:"debug,omitempty"`
+	DisableDashboardAd bool   `json:"disableDashboardAd,omitempty"`
+	DashboardName      string `json:"dashboardName,omitempty"`
+}
+
+// SetDefaults turns the dashboard on at "/".
+func (a *API) SetDefaults() { a.BasePath, a.Dashboard = "/", true }
+
+// Ping turns on /ping.
+type Ping struct {
+	EntryPoint            string `json:"entryPoint,omitempty"`
+	ManualRouting         bool   `json:"manualRouting,omitempty"`
+	TerminatingStatusCode int    `json:"terminatingStatusCode,omitempty"`
+}
+
+// SetDefaults sets the entry point "traefik" and status 503.
+func (p *Ping) SetDefaults() { p.EntryPoint, p.TerminatingStatusCode = "traefik", 503 }
+
+// Log tunes the process log.
+type Log struct {
+	Level      string    `json:"level,omitempty"`
+	Format     string    `json:"format,omitempty"`
+	NoColor    bool      `json:"noColor,omitempty"`
+	FilePath   string    `json:"filePath,omitempty"`
+	MaxSize    int       `json:"maxSize,omitempty"`
+	MaxAge     int       `json:"maxAge,omitempty"`
+	MaxBackups int       `json:"maxBackups,omitempty"`
+	Compress   bool      `json:"compress,omitempty"`
+	OTLP       *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
+}
+
+// SetDefaults sets level ERROR and format common.
+func (l *Log) SetDefaults() { l.Level, l.Format = "ERROR", "common" }
+
+// OTLPLogs is accepted and reported as not supported.
+type OTLPLogs struct {
+	ServiceName        string            `json:"serviceName,omitempty"`
+	ResourceAttributes map[string]string `json:"resourceAttributes,omitempty"`
+	HTTP               *OTLPEndpoint     `json:"http,omitempty" cfg:"empty"`
+	GRPC               *OTLPEndpoint     `json:"grpc,omitempty" cfg:"empty"`
+}
+
+// OTLPEndpoint is an OpenTelemetry collector.
+type OTLPEndpoint struct {
+	Endpoint string            `json:"endpoint,omitempty"`
+	Insecure bool              `json:"insecure,omitempty"`
+	TLS      *ClientTLS        `json:"tls,omitempty"`
+	Headers  map[string]string `json:"headers,omitempty" cfg:"secret"`
+}
+
+// AccessLog turns on the access log.
+type AccessLog struct {
+	FilePath string `json:"filePath,omitempty"`
+	// Format is common, genericCLF or json.
+	Format        string            `json:"format,omitempty"`
+	Filters       *AccessLogFilters `json:"filters,omitempty"`
+	Fields        *AccessLogFields  `json:"fields,omitempty"`
+	BufferingSize int64             `json:"bufferingSize,omitempty"`
+	AddInternals  bool              `json:"addInternals,omitempty"`
+	DualOutput    bool              `json:"dualOutput,omitempty"`
+	OTLP          *OTLPLogs         `json:"otlp,omitempty" cfg:"empty"`
+}
+
+// SetDefaults sets the common format and default fields.
+func (a *AccessLog) SetDefaults() {
+	a.Format = "common"
+	a.Filters = &AccessLogFilters{}
+	a.Fields = &AccessLogFields{}
+	a.Fields.SetDefaults()
+}
+
+// AccessLogFilters keep only some requests; they are joined by or.
+type AccessLogFilters struct {
+	StatusCodes   []string `json:"statusCodes,omitempty"`
+	RetryAttempts bool     `json:"retryAttempts,omitempty"`
+	MinDuration   Duration `json:"minDuration,omitempty"`
+}
+
+// AccessLogFields says which fields are kept, dropped or redacted.
+type AccessLogFields struct {
+	DefaultMode     string                 `json:"defaultMode,omitempty"`
+	Names           map[string]string      `json:"names,omitempty"`
+	Headers         *AccessLogFieldHeaders `json:"headers,omitempty"`
+	QueryParameters *AccessLogFieldQuery   `json:"queryParameters,omitempty"`
+}
+
+// SetDefaults keeps fields and drops headers.
+func (f *AccessLogFields) SetDefaults() {
+	f.DefaultMode = "keep"
+	f.Headers = &AccessLogFieldHeaders{DefaultMode: "drop"}
+	f.QueryParameters = &AccessLogFieldQuery{DefaultMode: "keep"}
+}
+
+// AccessLogFieldHeaders is AccessLogFields for header fields.
+type AccessLogFieldHeaders struct {
+	DefaultMode string            `json:"defaultMode,omitempty"`
+	Names       map[string]string `json:"names,omitempty"`
+}
+
+// AccessLogFieldQuery is AccessLogFields for query parameters.
+type AccessLogFieldQuery struct {
+	DefaultMode string            `json:"defaultMode,omitempty"`
+	Names       map[string]string `json:"names,omitempty"`
+}
+
+// Metrics turns on metrics.
+type Metrics struct {
+	AddInternals bool           `json:"addInternals,omitempty"`
+	Prometheus   *Prometheus    `json:"prometheus,omitempty" cfg:"empty"`
+	Datadog      map[string]any `json:"datadog,omitempty"`
+	StatsD       map[string]any `json:"statsD,omitempty"`
+	InfluxDB2    map[string]any `json:"influxDB2,omitempty"`
+	OTLP         map[string]any `json:"otlp,omitempty"`
+}
+
+// Prometheus offers /metrics.
+type Prometheus struct {
+	Buckets              []float64         `json:"buckets,omitempty"`
+	AddEntryPointsLabels bool              `json:"addEntryPointsLabels,omitempty"`
+	AddRoutersLabels     bool              `json:"addRoutersLabels,omitempty"`
+	AddServicesLabels    bool              `json:"addServicesLabels,omitempty"`
+	EntryPoint           string            `json:"entryPoint,omitempty"`
+	ManualRouting        bool              `json:"manualRouting,omitempty"`
+	HeaderLabels         map[string]string `json:"headerLabels,omitempty"`
+}
+
+// SetDefaults sets buckets 0.1, 0.3, 1.2 and 5 s and labels of entry points and services.
+func (p *Prometheus) SetDefaults() {
+	p.Buckets = []float64{0.1, 0.3, 1.2, 5}
+	p.AddEntryPointsLabels, p.AddServicesLabels, p.EntryPoint = true, true, "traefik"
+}
+
+// Tracing turns on traces.
+type Tracing struct {
+	ServiceName             string            `json:"serviceName,omitempty"`
+	ResourceAttributes      map[string]string `json:"resourceAttributes,omitempty"`
+	CapturedRequestHeaders  []string          `json:"capturedRequestHeaders,omitempty"`
+	CapturedResponseHeaders []string          `json:"capturedResponseHeaders,omitempty"`
+	SafeQueryParams         []string          `json:"safeQueryParams,omitempty"`
+	SampleRate              float64           `json:"sampleRate,omitempty"`
+	AddInternals            bool              `json:"addInternals,omitempty"`
+	OTLP                    *OTLPTracing      `json:"otlp,omitempty" cfg:"empty"`
+}
+
+// SetDefaults samples everything.
+func (t *Tracing) SetDefaults() { t.ServiceName, t.SampleRate = "traefik", 1 }
+
+// OTLPTracing sends traces to a collector.
+type OTLPTracing struct {
+	HTTP *OTLPEndpoint `json:"http,omitempty" cfg:"empty"`
+	GRPC *OTLPEndpoint `json:"grpc,omitempty" cfg:"empty"`
+}
+
+// HostResolver follows CNAMEs of the Host before matching.
+type HostResolver struct {
+	CnameFlattening bool   `json:"cnameFlattening,omitempty"`
+	ResolvConfig    string `json:"resolvConfig,omitempty"`
+	ResolvDepth     int    `json:"resolvDepth,omitempty"`
+}
+
+// SetDefaults sets /etc/resolv.conf and depth 5.
+func (h *HostResolver) SetDefaults() { h.ResolvConfig, h.ResolvDepth = "/etc/resolv.conf", 5 }
+
+// CertificateResolver obtains certificates.
+type CertificateResolver struct {
+	ACME      *ACME          `json:"acme,omitempty"`
+	Tailscale map[string]any `json:"tailscale,omitempty"`
+}
+
+// ACME obtains certificates by RFC 8555.
+type ACME struct {
+	Email                       string         `json:"email,omitempty"`
+	CAServer                    string         `json:"caServer,omitempty"`
+	PreferredChain              string         `json:"preferredChain,omitempty"`
+	Profile                     string         `json:"profile,omitempty"`
+	EmailAddresses              []string       `json:"emailAddresses,omitempty"`
+	DisableCommonName           bool           `json:"disableCommonName,omitempty"`
+	Storage                     string         `json:"storage,omitempty"`
+	KeyType                     string         `json:"keyType,omitempty"`
+	EAB                         *EAB           `json:"eab,omitempty"`
+	CertificatesDuration        int            `json:"certificatesDuration,omitempty"`
+	ClientTimeout               Duration       `json:"clientTimeout,omitempty"`
+	ClientResponseHeaderTimeout Duration       `json:"clientResponseHeaderTimeout,omitempty"`
+	CertificateTimeout          Duration       `json:"certificateTimeout,omitempty"`
+	CACertificates              []string       `json:"caCertificates,omitempty"`
+	CASystemCertPool            bool           `json:"caSystemCertPool,omitempty"`
+	CAServerName                string         `json:"caServerName,omitempty"`
+	DNSChallenge                *DNSChallenge  `json:"dnsChallenge,omitempty" cfg:"empty"`
+	HTTPChallenge               *HTTPChallenge `json:"httpChallenge,omitempty" cfg:"empty"`
+	TLSChallenge                *TLSChallenge  `json:"tlsChallenge,omitempty" cfg:"empty"`
+}
+
+// SetDefaults sets Let's Encrypt, acme.json, RSA4096 and 90 days.
+func (a *ACME) SetDefaults() {
+	a.CAServer = "https://acme-v02.api.letsencrypt.org/directory"
+	a.Storage, a.KeyType, a.CertificatesDuration = "acme.json", "RSA4096", 2160
+	a.ClientTimeout, a.ClientResponseHeaderTimeout, a.CertificateTimeout = 120e9, 30e9, 30e9
+}
+
+// EAB binds the ACME account to an account of the CA.
+type EAB struct {
+	KID         string `json:"kid,omitempty"`
+	HMACEncoded string `json:"hmacEncoded,omitempty" cfg:"secret"`
+}
+
+// DNSChallenge answers by DNS records.
+type DNSChallenge struct {
+	Provider                string          `json:"provider,omitempty"`
+	Resolvers               []string        `json:"resolvers,omitempty"`
+	Propagation             *DNSPropagation `json:"propagation,omitempty" cfg:"empty"`
+	DelayBeforeCheck        Duration        `json:"delayBeforeCheck,omitempty"`
+	DisablePropagationCheck bool            `json:"disablePropagationCheck,omitempty"`
+}
+
+// DNSPropagation tunes the wait for DNS records.
+type DNSPropagation struct {
+	DisableChecks     bool     `json:"disableChecks,omitempty"`
+	DisableANSChecks  bool     `json:"disableANSChecks,omitempty"`
+	RequireAllRNS     bool     `json:"requireAllRNS,omitempty"`
+	DelayBeforeChecks Duration `json:"delayBeforeChecks,omitempty"`
+}
+
+// HTTPChallenge answers on an HTTP entry point.
+type HTTPChallenge struct {
+	EntryPoint string   `json:"entryPoint,omitempty"`
+	Delay      Duration `json:"delay,omitempty"`
+}
+
+// TLSChallenge answers within TLS handshakes.
+type TLSChallenge struct {
+	Delay Duration `json:"delay,omitempty"`
+}
+
+// Experimental holds switches of the reference; what is not supported is reported.
+type Experimental struct {
+	Plugins              map[string]map[string]any `json:"plugins,omitempty"`
+	LocalPlugins         map[string]map[string]any `json:"localPlugins,omitempty"`
+	AbortOnPluginFailure bool                      `json:"abortOnPluginFailure,omitempty"`
+	FastProxy            *FastProxy                `json:"fastProxy,omitempty" cfg:"empty"`
+	OTLPLogs             bool                      `json:"otlplogs,omitempty"`
+}
+
+// FastProxy is accepted and has no effect: requests are fast by default.
+type FastProxy struct {
+	Debug bool `json:"debug,omitempty"`
+}
+
+// SpiffeClient is accepted and reported as not supported.
+type SpiffeClient struct {
+	WorkloadAPIAddr string `json:"workloadAPIAddr,omitempty"`
+}
+
+// OCSP is accepted and reported as not supported.
+type OCSP struct {
+	ResponderOverrides map[string]string `json:"responderOverrides,omitempty"`
+}
