@@ -1,0 +1,135 @@
+package telemetry
+
+import "net/netip"
+
+// Record is one finished request, as the access log and the metrics need it. A lane
+// fills one and passes it to a Sink; strings and slices need to live only as long as
+// that call, so a lane reuses one Record and its slices (Record.Reset).
+//
+// A Record with an empty Method is a request that was never understood (a bad head, a
+// failed handshake): it only counts its Reason and makes no log line, as in the reference.
+type Record struct {
+	// EntryPoint is the entry point's name. Router and Service are the route's names with
+	// their provider ("api@docker"), or "" where no router matched.
+	EntryPoint, Router, Service string
+	// Balancer is the load balancer that picked the server where it is not Service (a child
+	// of a weighted service); "" means Service. Series of services are kept by it.
+	Balancer string
+	// ServerURL and ServerAddr tell the server that was asked: its URL as configured and its
+	// host:port. Both are "" where none was.
+	ServerURL, ServerAddr string
+	// Reason says why the edge answered by itself; "" for answers of a server.
+	Reason string
+
+	// Peer is the client of the connection, after a trusted PROXY header. ForwardedFor is
+	// X-Forwarded-For as a trusted peer sent it, before the edge appended to it; or "".
+	Peer         netip.AddrPort
+	ForwardedFor string
+	User         string
+
+	// Method, Host, Target and Proto as sent: "GET", "a.test:80", "/x?q=1", "HTTP/1.1".
+	Method, Host, Target, Proto string
+	// Upgrade is the protocol of an upgrade request ("websocket"), or "".
+	Upgrade string
+	// EventStream is set where the request accepts exactly text/event-stream.
+	EventStream bool
+
+	// TLSVersion and TLSCipher are those of crypto/tls.ConnectionState; zero without TLS.
+	TLSVersion, TLSCipher uint16
+	// TLSClientSubject is the subject of the client's certificate, or "".
+	TLSClientSubject string
+
+	// Status is what the client got (101 for a switched protocol, 499 for a client that went
+	// away); OriginStatus is what the server sent, 0 where no server answered.
+	Status, OriginStatus int
+	// RequestBytes, OriginBytes and ResponseBytes are sizes of bodies: as the client sent it,
+	// as the server sent it, and as the client got it.
+	RequestBytes, OriginBytes, ResponseBytes int64
+	// RequestHead and ResponseHead are sizes of heads in bytes, for the byte counters; 0 if unknown.
+	RequestHead, ResponseHead int64
+	// Retries counts further attempts at servers.
+	Retries int
+
+	// Start is in ns since 1970. Duration is from there to the end of the answer,
+	// OriginDuration the share of the server; both in ns.
+	Start, Duration, OriginDuration int64
+
+	// TraceID and SpanID are set where the request is traced.
+	TraceID, SpanID string
+
+	// RequestHeaders, OriginHeaders and ResponseHeaders hold the fields for which Wants says
+	// yes, in any order: of the request as it came, of the server's answer, of the client's.
+	RequestHeaders, OriginHeaders, ResponseHeaders []Header
+
+	// Internal marks requests to the edge itself (API, ping, metrics); they are left out
+	// unless addInternals says otherwise.
+	Internal bool
+	// NoAccessLog and NoMetrics are the route's own switches. Where no router matched, the
+	// Sink looks at the entry point's.
+	NoAccessLog, NoMetrics bool
+}
+
+// Header is one field of a head.
+type Header struct{ Name, Value string }
+
+// Reset empties r and keeps the memory of its slices.
+func (r *Record) Reset() {
+	q, o, p := r.RequestHeaders, r.OriginHeaders, r.ResponseHeaders
+	clear(q)
+	clear(o)
+	clear(p)
+	*r = Record{RequestHeaders: q[:0], OriginHeaders: o[:0], ResponseHeaders: p[:0]}
+}
+
+// Sink takes finished requests. Hub is the Sink of the handler lane and may be used by
+// many goroutines; a loop has a Shard of its own. Request neither blocks on I/O nor allocates.
+type Sink interface {
+	Request(r *Record)
+}
+
+// Wants tells a lane which fields of heads to put into a Record. It is immutable; a nil
+// *Wants wants nothing.
+type Wants struct {
+	// Request and Response are false where no field of that head is ever wanted, the usual
+	// case: a lane then skips the walk. Response stands for the server's head as well.
+	Request, Response bool
+
+	requestAll, responseAll bool
+	request, response       []string
+}
+
+// RequestHeader reports whether the request's field name (any case) is wanted.
+func (w *Wants) RequestHeader(name string) bool {
+	return w != nil && w.Request && (w.requestAll || hasFold(w.request, name))
+}
+
+// ResponseHeader reports whether the answer's field name (any case) is wanted.
+func (w *Wants) ResponseHeader(name string) bool {
+	return w != nil && w.Response && (w.responseAll || hasFold(w.response, name))
+}
+
+func hasFold(list []string, name string) bool {
+	for _, s := range list {
+		if foldEqual(s, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// foldEqual reports whether a and b are equal but for ASCII case.
+func foldEqual(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := 0; i < len(a); i++ {
+		x, y := a[i], b[i]
+		if x == y {
+			continue
+		}
+		if x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z' {
+			return false
+		}
+	}
+	return true
+}
