@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -363,4 +364,19 @@ func NewContext(ctx context.Context, ex *Exchange) context.Context {
 func FromContext(ctx context.Context) *Exchange {
 	ex, _ := ctx.Value(ctxKey{}).(*Exchange)
 	return ex
+}
+
+// Clone returns a copy of the request side of ex that shares no memory with it, for work
+// that goes on after the exchange, such as mirroring. It has no pending ops and no backend.
+func (ex *Exchange) Clone() *Exchange {
+	c := &Exchange{Req: ex.Req, Route: ex.Route, Ctx: ex.Ctx, Now: ex.Now, MayBlock: ex.MayBlock, NextOp: ex.NextOp}
+	r := &c.Req
+	for _, s := range []*string{&r.Method, &r.Proto, &r.Host, &r.Target, &r.Path, &r.Query, &r.Upgrade, &r.EntryPoint} {
+		*s = strings.Clone(*s)
+	}
+	r.Fields = Fields{list: make([]Field, len(ex.Req.Fields.list))}
+	for i, f := range ex.Req.Fields.list {
+		r.Fields.list[i] = Field{strings.Clone(f.Name), strings.Clone(f.Value)}
+	}
+	return c
 }

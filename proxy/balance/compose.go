@@ -1,0 +1,271 @@
+package balance
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// Child is a built service: Service where it only picks servers, so that both lanes can
+// run it, else Handler. Exactly one is set.
+type Child struct {
+	Name    string
+	Service exchange.Service
+	Handler http.Handler
+}
+
+// health is what a composed service asks of its children.
+type health interface {
+	Up(now int64) bool
+	Checked() bool
+}
+
+// state returns the child's health, or nil where it has none to tell.
+func (c Child) state() health {
+	if h, ok := c.Service.(health); ok {
+		return h
+	}
+	h, _ := c.Handler.(health)
+	return h
+}
+
+// Forward turns a service into a handler; the handler lane supplies it.
+type Forward func(exchange.Service) http.Handler
+
+func (c Child) handler(f Forward) http.Handler {
+	if c.Handler != nil {
+		return c.Handler
+	}
+	return f(c.Service)
+}
+
+// group is a service made of services: weighted or highestRandomWeight.
+type group struct {
+	name    string
+	names   []string
+	weights []int
+	kids    []Child
+	rot     *rotation
+	sticky  *sticky
+	hrw     bool
+	checked bool
+}
+
+// Weighted builds a weighted service. Children are in the order of cfg.Services.
+func (d *Draft) Weighted(name string, cfg *config.Weighted, kids []Child, f Forward) (Child, error) {
+	g := &group{name: name, checked: cfg.HealthCheck != nil}
+	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
+		st, err := newSticky(name, cfg.Sticky.Cookie)
+		if err != nil {
+			return Child{}, err
+		}
+		g.sticky = st
+	}
+	return d.group(g, cfg.Services, kids, f)
+}
+
+// HighestRandomWeight builds a service that sends a client address always to the same child.
+func (d *Draft) HighestRandomWeight(name string, cfg *config.HighestRandomWeight, kids []Child, f Forward) (Child, error) {
+	return d.group(&group{name: name, hrw: true, checked: cfg.HealthCheck != nil}, cfg.Services, kids, f)
+}
+
+func (d *Draft) group(g *group, cfg []config.WeightedService, kids []Child, f Forward) (Child, error) {
+	handler := false
+	for i, s := range cfg {
+		w := 1
+		if s.Weight != nil {
+			w = *s.Weight
+		}
+		if w < 0 {
+			return Child{}, fmt.Errorf("service %s: weight %d is negative", s.Name, w)
+		}
+		if g.checked {
+			if h := kids[i].state(); h == nil || !h.Checked() {
+				return Child{}, fmt.Errorf("service %s has no health check; a healthCheck on %s needs one on each of its services", s.Name, g.name)
+			}
+		}
+		g.names = append(g.names, s.Name)
+		g.weights = append(g.weights, w)
+		if g.sticky != nil {
+			g.sticky.add(kids[i].Name)
+		}
+		handler = handler || kids[i].Handler != nil
+	}
+	g.kids = kids
+	d.book.mu.Lock()
+	g.rot = d.book.positions[g.name]
+	d.book.mu.Unlock()
+	if g.rot == nil || len(g.rot.current) > len(kids) {
+		g.rot = &rotation{}
+	}
+	d.positions[g.name] = g.rot
+	if !handler {
+		return Child{Name: g.name, Service: g}, nil
+	}
+	hs := make([]http.Handler, len(kids))
+	for i, k := range kids {
+		hs[i] = k.handler(f)
+	}
+	return Child{Name: g.name, Handler: &groupHandler{group: g, handlers: hs}}, nil
+}
+
+// Up reports whether any child is up; children without health checks count as up.
+func (g *group) Up(now int64) bool {
+	for i := range g.kids {
+		if g.weights[i] > 0 && g.up(i, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// Checked reports whether the group passes its children's health on.
+func (g *group) Checked() bool { return g.checked }
+
+func (g *group) up(i int, now int64) bool {
+	if !g.checked {
+		return true
+	}
+	h := g.kids[i].state()
+	return h == nil || h.Up(now)
+}
+
+// choose returns the child and whether a cookie named it.
+func (g *group) choose(ex *exchange.Exchange) (int, bool) {
+	if g.sticky != nil {
+		if i := g.sticky.find(&ex.Req.Fields); i >= 0 && g.up(i, ex.Now) {
+			return i, true
+		}
+	}
+	if g.hrw {
+		best, score := -1, math.Inf(-1)
+		h := hashAddr(ex.Req.Peer.Addr())
+		for i := range g.kids {
+			if g.weights[i] > 0 && g.up(i, ex.Now) {
+				if s := rendezvous(h, g.names[i], g.weights[i]); s > score {
+					best, score = i, s
+				}
+			}
+		}
+		return best, false
+	}
+	return g.rot.children(g.names, g.weights, func(i int) bool { return g.up(i, ex.Now) }), false
+}
+
+// Pick implements exchange.Service.
+func (g *group) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
+	i, stuck := g.choose(ex)
+	if i < 0 {
+		if len(g.kids) == 0 {
+			return nil, exchange.NoServer
+		}
+		return nil, exchange.NoServerUp
+	}
+	ep, why := g.kids[i].Service.Pick(ex)
+	if ep != nil && g.sticky != nil && !stuck {
+		ex.OnResponse(g, uint64(i))
+	}
+	return ep, why
+}
+
+// Response sets the sticky cookie of the chosen child.
+func (g *group) Response(ex *exchange.Exchange, arg uint64) {
+	ex.Resp.Fields.Add("Set-Cookie", g.sticky.cookies[arg])
+}
+
+// groupHandler is a group with a child that needs the handler lane.
+type groupHandler struct {
+	*group
+	handlers []http.Handler
+}
+
+// ServeHTTP passes the request to the chosen child.
+func (g *groupHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ex := exchange.FromContext(r.Context())
+	i, stuck := g.choose(ex)
+	if i < 0 {
+		unavailable(w, ex, exchange.NoServerUp)
+		return
+	}
+	if g.sticky != nil && !stuck {
+		w.Header().Add("Set-Cookie", g.sticky.cookies[i])
+	}
+	g.handlers[i].ServeHTTP(w, r)
+}
+
+func unavailable(w http.ResponseWriter, ex *exchange.Exchange, why exchange.Reason) {
+	ex.Reason = why
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = w.Write([]byte("no available server\n"))
+}
+
+// failover uses the fallback while the main service is down.
+type failover struct {
+	main, fallback Child
+	checked        bool
+}
+
+// Failover builds a failover service. Where cfg.Errors is set the result is a handler
+// that repeats the request on the fallback for those answers.
+func (d *Draft) Failover(name string, cfg *config.Failover, main, fallback Child, f Forward) (Child, error) {
+	fo := &failover{main: main, fallback: fallback, checked: cfg.HealthCheck != nil}
+	if cfg.Errors != nil {
+		h, err := newErrorFailover(cfg.Errors, fo, main.handler(f), fallback.handler(f))
+		if err != nil {
+			return Child{}, err
+		}
+		return Child{Name: name, Handler: h}, nil
+	}
+	if main.Service != nil && fallback.Service != nil {
+		return Child{Name: name, Service: fo}, nil
+	}
+	return Child{Name: name, Handler: &failoverHandler{failover: fo, mainH: main.handler(f), fallbackH: fallback.handler(f)}}, nil
+}
+
+// Up reports whether either service is up.
+func (f *failover) Up(now int64) bool { return childUp(f.main, now) || childUp(f.fallback, now) }
+
+// Checked reports whether the service passes its children's health on.
+func (f *failover) Checked() bool { return f.checked }
+
+func childUp(c Child, now int64) bool {
+	h := c.state()
+	return h == nil || h.Up(now)
+}
+
+// Pick implements exchange.Service. A main service whose servers all failed in this very
+// exchange counts as down too, so failover works without a health check.
+func (f *failover) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
+	if childUp(f.main, ex.Now) {
+		if ep, why := f.main.Service.Pick(ex); ep != nil {
+			return ep, why
+		}
+	}
+	return f.fallback.Service.Pick(ex)
+}
+
+type failoverHandler struct {
+	*failover
+	mainH, fallbackH http.Handler
+}
+
+// ServeHTTP passes the request to the main service, or to the fallback while it is down.
+func (f *failoverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if childUp(f.main, time.Now().UnixNano()) {
+		f.mainH.ServeHTTP(w, r)
+		return
+	}
+	f.fallbackH.ServeHTTP(w, r)
+}
+
+// Detach returns a context for work that goes on after the request, with a time limit.
+func detach(r *http.Request, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), limit)
+}

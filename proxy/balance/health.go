@@ -1,0 +1,184 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+func checkHealthOptions(hc *config.HealthCheck) error {
+	switch {
+	case hc.Interval <= 0:
+		return fmt.Errorf("healthCheck.interval %s is not above zero", hc.Interval)
+	case hc.Timeout <= 0:
+		return fmt.Errorf("healthCheck.timeout %s is not above zero", hc.Timeout)
+	case hc.UnhealthyInterval != nil && *hc.UnhealthyInterval <= 0:
+		return fmt.Errorf("healthCheck.unhealthyInterval %s is not above zero", *hc.UnhealthyInterval)
+	case hc.Port < 0 || hc.Port > 65535:
+		return fmt.Errorf("healthCheck.port %d is not between 1 and 65535", hc.Port)
+	case hc.Status != 0 && (hc.Status < 100 || hc.Status > 599):
+		return fmt.Errorf("healthCheck.status %d is not an HTTP status", hc.Status)
+	}
+	switch strings.ToLower(hc.Mode) {
+	case "", "http", "grpc":
+	default:
+		return fmt.Errorf("healthCheck.mode %q is not http or grpc", hc.Mode)
+	}
+	switch strings.ToLower(hc.Scheme) {
+	case "", "http", "https", "h2c":
+	default:
+		return fmt.Errorf("healthCheck.scheme %q is not http or https", hc.Scheme)
+	}
+	u, err := url.Parse(hc.Path)
+	if err != nil {
+		return fmt.Errorf("healthCheck.path %q is not a path", hc.Path)
+	}
+	if u.IsAbs() || u.Host != "" {
+		return errors.New("healthCheck.path must be a path, not a URL; set scheme, port and hostname apart")
+	}
+	return nil
+}
+
+// check is the running health check of one load balancer.
+type check struct {
+	finger string
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// Run runs the health checks of what is committed until ctx ends, and waits for them.
+func (b *Book) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		b.reconcile(ctx, &wg)
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		}
+	}
+}
+
+// reconcile starts the checks of new services and ends those of old ones. A service whose
+// configuration did not change keeps its check and its rhythm.
+func (b *Book) reconcile(ctx context.Context, wg *sync.WaitGroup) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, c := range b.checks {
+		lb := b.balancers[name]
+		if lb == nil || lb.cfg.HealthCheck == nil || checkKey(lb) != c.finger {
+			c.cancel()
+			delete(b.checks, name)
+		}
+	}
+	for name, lb := range b.balancers {
+		if lb.cfg.HealthCheck == nil {
+			for _, ep := range lb.eps {
+				ep.Down.Store(false)
+			}
+			continue
+		}
+		if b.checks[name] != nil {
+			continue
+		}
+		cctx, cancel := context.WithCancel(ctx)
+		b.checks[name] = &check{finger: checkKey(lb), cancel: cancel}
+		for _, ep := range lb.eps {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				b.watch(cctx, lb, ep)
+			}()
+		}
+	}
+}
+
+func checkKey(lb *LoadBalancer) string {
+	var s strings.Builder
+	s.WriteString(fingerprint(lb.cfg.HealthCheck))
+	for _, ep := range lb.eps {
+		fmt.Fprintf(&s, " %d", ep.ID)
+	}
+	return s.String()
+}
+
+// watch probes one server: at once, then each interval. The reference waits a whole
+// interval before its first probe, in which a dead server gets requests.
+func (b *Book) watch(ctx context.Context, lb *LoadBalancer, ep *exchange.Endpoint) {
+	hc := lb.cfg.HealthCheck
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		pctx, cancel := context.WithTimeout(ctx, time.Duration(hc.Timeout))
+		err := b.prober.Probe(pctx, ep, hc)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if was := ep.Down.Swap(err != nil); was != (err != nil) && b.events.Health != nil {
+			b.events.Health(lb.name, ep.URL, err == nil, err)
+		}
+		next := time.Duration(hc.Interval)
+		if err != nil && hc.UnhealthyInterval != nil {
+			next = time.Duration(*hc.UnhealthyInterval)
+		}
+		t.Reset(next)
+	}
+}
+
+// passive takes a server out after failures of real requests within a window.
+type passive struct {
+	window time.Duration
+	max    int
+
+	mu    sync.Mutex
+	fails map[*exchange.Endpoint][]int64
+}
+
+func newPassive(p *config.PassiveHealthCheck, n int) *passive {
+	return &passive{window: time.Duration(p.FailureWindow), max: p.MaxFailedAttempts, fails: make(map[*exchange.Endpoint][]int64, n)}
+}
+
+// note counts a failed request: no answer, or a server error (5xx) as in the reference.
+func (p *passive) note(eps []*exchange.Endpoint, ep *exchange.Endpoint, o exchange.Outcome, status int) {
+	if o == exchange.Aborted || (o == exchange.OK && status < 500) {
+		return
+	}
+	now := time.Now().UnixNano()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.fails) > len(eps) {
+		live := make(map[*exchange.Endpoint][]int64, len(eps))
+		for _, e := range eps {
+			if f := p.fails[e]; f != nil {
+				live[e] = f
+			}
+		}
+		p.fails = live
+	}
+	kept := p.fails[ep][:0]
+	for _, t := range p.fails[ep] {
+		if now-t < int64(p.window) {
+			kept = append(kept, t)
+		}
+	}
+	kept = append(kept, now)
+	if len(kept) >= p.max {
+		ep.DownUntil.Store(now + int64(p.window))
+		kept = kept[:0]
+	}
+	p.fails[ep] = kept
+}

@@ -1,0 +1,372 @@
+package balance
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+type strategy uint8
+
+const (
+	wrr strategy = iota
+	p2c
+	hrw
+	leastTime
+)
+
+// LoadBalancer shares the requests of one service among its endpoints. It is immutable
+// but for its rotation; it is safe for concurrent use.
+type LoadBalancer struct {
+	name     string
+	cfg      *config.LoadBalancer
+	finger   string
+	tr       *exchange.Transport
+	eps      []*exchange.Endpoint
+	weights  []int
+	equal    bool // all weights are 1
+	strategy strategy
+	rot      *rotation
+	sticky   *sticky
+	passive  *passive
+	flush    time.Duration
+	dropHost bool
+}
+
+var (
+	_ exchange.Service    = (*LoadBalancer)(nil)
+	_ exchange.Releaser   = (*LoadBalancer)(nil)
+	_ exchange.ResponseOp = (*LoadBalancer)(nil)
+)
+
+// Service builds the load balancer of that name ("api@docker"). Where neither its
+// configuration nor its transport changed since the last table, the live one is returned.
+func (d *Draft) Service(name string, cfg *config.LoadBalancer, tr *exchange.Transport) (*LoadBalancer, error) {
+	lb, err := d.build(name, cfg, tr)
+	if err != nil {
+		return nil, err
+	}
+	d.balancers[name] = lb
+	d.positions[name] = lb.rot
+	return lb, nil
+}
+
+func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transport) (*LoadBalancer, error) {
+	lb := &LoadBalancer{name: name, cfg: cfg, tr: tr, finger: fingerprint(cfg), equal: true}
+	switch strings.ToLower(cfg.Strategy) {
+	case "", "wrr":
+	case "p2c":
+		lb.strategy = p2c
+	case "hrw":
+		lb.strategy = hrw
+	case "leasttime":
+		lb.strategy = leastTime
+	default:
+		return nil, fmt.Errorf("strategy %q is not wrr, p2c, hrw or leasttime", cfg.Strategy)
+	}
+	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil && lb.strategy == hrw {
+		// Both bind a client to a server; the cookie is the stronger wish.
+		lb.strategy = wrr
+	}
+	seen := map[*exchange.Endpoint]bool{}
+	for i := range cfg.Servers {
+		s := &cfg.Servers[i]
+		ep, err := d.endpoint(name, s, tr)
+		if err != nil {
+			return nil, err
+		}
+		w := 1
+		if s.Weight != nil {
+			w = *s.Weight
+		}
+		if w < 0 {
+			return nil, fmt.Errorf("server %s: weight %d is negative", s.URL, w)
+		}
+		if seen[ep] {
+			continue // named twice counts once, as in the reference
+		}
+		seen[ep] = true
+		lb.eps = append(lb.eps, ep)
+		lb.weights = append(lb.weights, w)
+		lb.equal = lb.equal && w == 1
+	}
+	if cfg.ResponseForwarding != nil {
+		lb.flush = time.Duration(cfg.ResponseForwarding.FlushInterval)
+	}
+	lb.dropHost = cfg.PassHostHeader != nil && !*cfg.PassHostHeader
+	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
+		st, err := newSticky(name, cfg.Sticky.Cookie)
+		if err != nil {
+			return nil, err
+		}
+		for _, ep := range lb.eps {
+			st.add(ep.URL)
+		}
+		lb.sticky = st
+	}
+	if p := cfg.PassiveHealthCheck; p != nil {
+		if p.FailureWindow <= 0 || p.MaxFailedAttempts <= 0 {
+			return nil, fmt.Errorf("passiveHealthCheck needs a failureWindow and maxFailedAttempts above zero")
+		}
+		lb.passive = newPassive(p, len(lb.eps))
+	}
+	if hc := cfg.HealthCheck; hc != nil {
+		if err := checkHealthOptions(hc); err != nil {
+			return nil, err
+		}
+	}
+	d.book.mu.Lock()
+	lb.rot = d.book.positions[name]
+	old := d.book.balancers[name]
+	d.book.mu.Unlock()
+	if lb.rot == nil {
+		lb.rot = &rotation{}
+	}
+	if old != nil && lb.passive != nil && old.passive != nil && old.finger == lb.finger {
+		lb.passive = old.passive
+	}
+	return lb, nil
+}
+
+// Name of the service.
+func (lb *LoadBalancer) Name() string { return lb.name }
+
+// Checked reports whether the service has a health check that a parent may rely on.
+func (lb *LoadBalancer) Checked() bool { return lb.cfg.HealthCheck != nil }
+
+// Up reports whether any server is up at now (ns since 1970).
+func (lb *LoadBalancer) Up(now int64) bool {
+	for i, ep := range lb.eps {
+		if lb.weights[i] > 0 && ep.Up(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// Pick implements exchange.Service.
+func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
+	i := -1
+	stuck := false
+	if lb.sticky != nil {
+		if i = lb.sticky.find(&ex.Req.Fields); i >= 0 {
+			if lb.usable(ex, i) {
+				stuck = true
+			} else {
+				i = -1
+			}
+		}
+	}
+	if i < 0 {
+		i = lb.choose(ex)
+	}
+	if i < 0 {
+		if len(lb.eps) == 0 {
+			return nil, exchange.NoServer
+		}
+		return nil, exchange.NoServerUp
+	}
+	ep := lb.eps[i]
+	ep.InFlight.Add(1)
+	ex.Backend.Endpoint = ep
+	ex.Backend.Service = lb.name
+	ex.Backend.DropHost = lb.dropHost
+	ex.Backend.FlushInterval = lb.flush
+	ex.Backend.Owner = lb
+	if lb.sticky != nil && !stuck {
+		ex.OnResponse(lb, uint64(i)<<1|1)
+	}
+	if lb.strategy == leastTime {
+		ex.OnResponse(lb, uint64(i)<<1)
+	}
+	return ep, exchange.NoReason
+}
+
+// Response sets the sticky cookie, or measures the time to the response head.
+func (lb *LoadBalancer) Response(ex *exchange.Exchange, arg uint64) {
+	i := int(arg >> 1)
+	if ex.Backend.Endpoint != lb.eps[i] {
+		return // another server answered after all
+	}
+	if arg&1 != 0 {
+		ex.Resp.Fields.Add("Set-Cookie", lb.sticky.cookies[i])
+		return
+	}
+	took := time.Now().UnixNano() - ex.Now
+	old := lb.eps[i].Latency.Load()
+	if old == 0 {
+		lb.eps[i].Latency.Store(max(took, 1))
+		return
+	}
+	lb.eps[i].Latency.Store(max(old+(took-old)/8, 1))
+}
+
+// Release implements exchange.Releaser.
+func (lb *LoadBalancer) Release(ex *exchange.Exchange, ep *exchange.Endpoint, o exchange.Outcome) {
+	ep.InFlight.Add(-1)
+	if lb.passive != nil {
+		lb.passive.note(lb.eps, ep, o, ex.Resp.Status)
+	}
+}
+
+// usable reports whether endpoint i may serve this request. Whoever is stuck to a server
+// of weight zero stays there.
+func (lb *LoadBalancer) usable(ex *exchange.Exchange, i int) bool {
+	ep := lb.eps[i]
+	return ep.Up(ex.Now) && !ex.WasTried(ep)
+}
+
+func (lb *LoadBalancer) choose(ex *exchange.Exchange) int {
+	switch lb.strategy {
+	case p2c:
+		return lb.twoChoices(ex)
+	case hrw:
+		return lb.highest(ex)
+	case leastTime:
+		return lb.fastest(ex)
+	}
+	if lb.equal {
+		return lb.turn(ex)
+	}
+	return lb.rot.weighted(lb, ex)
+}
+
+// turn takes the usable endpoints in turn, each as often as any other, also while some are down.
+func (lb *LoadBalancer) turn(ex *exchange.Exchange) int {
+	n := len(lb.eps)
+	if n == 1 {
+		if lb.usable(ex, 0) {
+			return 0
+		}
+		return -1
+	}
+	up := 0
+	for i := range n {
+		if lb.usable(ex, i) {
+			up++
+		}
+	}
+	if up == 0 {
+		return -1
+	}
+	k := int((lb.rot.next.Add(1) - 1) % uint64(up))
+	last := -1
+	for i := range n {
+		if lb.usable(ex, i) {
+			last = i
+			if k == 0 {
+				return i
+			}
+			k--
+		}
+	}
+	return last // one went down in between
+}
+
+func (lb *LoadBalancer) twoChoices(ex *exchange.Exchange) int {
+	n := len(lb.eps)
+	up := 0
+	for i := range n {
+		if lb.weights[i] > 0 && lb.usable(ex, i) {
+			up++
+		}
+	}
+	if up == 0 {
+		return -1
+	}
+	nth := func(k int) int {
+		last := -1
+		for i := range n {
+			if lb.weights[i] > 0 && lb.usable(ex, i) {
+				last = i
+				if k == 0 {
+					return i
+				}
+				k--
+			}
+		}
+		return last
+	}
+	if up == 1 {
+		return nth(0)
+	}
+	a := rand.IntN(up)
+	b := rand.IntN(up - 1)
+	if b >= a {
+		b++
+	}
+	i, j := nth(a), nth(b)
+	if i >= 0 && j >= 0 && lb.eps[j].InFlight.Load() < lb.eps[i].InFlight.Load() {
+		return j
+	}
+	return i
+}
+
+// highest is rendezvous hashing of the client's address.
+func (lb *LoadBalancer) highest(ex *exchange.Exchange) int {
+	best, score := -1, math.Inf(-1)
+	h := hashAddr(ex.Req.Peer.Addr())
+	for i, ep := range lb.eps {
+		if lb.weights[i] == 0 || !lb.usable(ex, i) {
+			continue
+		}
+		if s := rendezvous(h, ep.URL, lb.weights[i]); s > score {
+			best, score = i, s
+		}
+	}
+	return best
+}
+
+// fastest takes the endpoint with the least expected time: its average time to the
+// response head, times the requests it would then have, over its weight. Endpoints
+// without a measure come first, in turn.
+func (lb *LoadBalancer) fastest(ex *exchange.Exchange) int {
+	best, score := -1, math.Inf(1)
+	off := 0
+	if n := len(lb.eps); n > 1 {
+		off = int((lb.rot.next.Add(1) - 1) % uint64(n))
+	}
+	for k := range lb.eps {
+		i := (k + off) % len(lb.eps)
+		if lb.weights[i] == 0 || !lb.usable(ex, i) {
+			continue
+		}
+		s := float64(lb.eps[i].Latency.Load()) * float64(1+lb.eps[i].InFlight.Load()) / float64(lb.weights[i])
+		if s < score {
+			best, score = i, s
+		}
+	}
+	return best
+}
+
+func hashAddr(a netip.Addr) uint64 {
+	b := a.As16()
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h
+}
+
+// rendezvous gives key its score at a node of that weight (weighted rendezvous hashing:
+// -w / ln(u) with u uniform in (0,1)).
+func rendezvous(key uint64, node string, weight int) float64 {
+	h := key
+	for i := 0; i < len(node); i++ {
+		h = (h ^ uint64(node[i])) * 1099511628211
+	}
+	// Final mix, so that the high bits depend on all input (murmur3's finaliser).
+	h ^= h >> 33
+	h *= 0xff51afd7ed558ccd
+	h ^= h >> 33
+	h *= 0xc4ceb9fe1a85ec53
+	h ^= h >> 33
+	u := (float64(h>>11) + 0.5) / (1 << 53)
+	return -float64(weight) / math.Log(u)
+}

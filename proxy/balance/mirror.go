@@ -1,0 +1,163 @@
+package balance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// mirrorLimit bounds how long a mirrored request may take after the client was answered.
+const mirrorLimit = 30 * time.Second
+
+// mirrorsAtOnce bounds mirrored requests under way; above it requests are not mirrored,
+// so that a slow mirror never fills the memory.
+const mirrorsAtOnce = 256
+
+// mirroring sends copies of requests to other services and drops their answers.
+type mirroring struct {
+	main    Child
+	mainH   http.Handler
+	body    bool
+	max     int64
+	checked bool
+	slots   chan struct{}
+
+	mu      sync.Mutex
+	total   int
+	mirrors []mirror
+}
+
+type mirror struct {
+	h       http.Handler
+	percent int
+	sent    int
+}
+
+// Mirroring builds a mirroring service; mirrors are in the order of cfg.Mirrors.
+func (d *Draft) Mirroring(name string, cfg *config.Mirroring, main Child, mirrors []Child, f Forward) (Child, error) {
+	m := &mirroring{main: main, mainH: main.handler(f), body: true, max: -1, checked: cfg.HealthCheck != nil, slots: make(chan struct{}, mirrorsAtOnce)}
+	if cfg.MirrorBody != nil {
+		m.body = *cfg.MirrorBody
+	}
+	if cfg.MaxBodySize != nil {
+		m.max = *cfg.MaxBodySize
+	}
+	for i, c := range cfg.Mirrors {
+		if c.Percent < 0 || c.Percent > 100 {
+			return Child{}, errors.New("mirrors: percent must be between 0 and 100")
+		}
+		m.mirrors = append(m.mirrors, mirror{h: mirrors[i].handler(f), percent: c.Percent})
+	}
+	return Child{Name: name, Handler: m}, nil
+}
+
+// Up reports whether the main service is up.
+func (m *mirroring) Up(now int64) bool { return childUp(m.main, now) }
+
+// Checked reports whether the service passes the main service's health on.
+func (m *mirroring) Checked() bool { return m.checked }
+
+// due returns the mirrors whose turn it is.
+func (m *mirroring) due() []http.Handler {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total++
+	var hs []http.Handler
+	for i := range m.mirrors {
+		mi := &m.mirrors[i]
+		if mi.sent*100 < m.total*mi.percent {
+			mi.sent++
+			hs = append(hs, mi.h)
+		}
+	}
+	return hs
+}
+
+// ServeHTTP answers by the main service and copies the request afterwards.
+func (m *mirroring) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	hs := m.due()
+	ex := exchange.FromContext(r.Context())
+	if len(hs) == 0 || ex.Req.Upgrade != "" {
+		m.mainH.ServeHTTP(w, r)
+		return
+	}
+	var kept []byte
+	if m.body && r.Body != nil && r.Body != http.NoBody {
+		body, whole, err := keepBody(r.Body, m.max)
+		if err != nil {
+			m.mainH.ServeHTTP(w, r) // the main service finds out by itself what is wrong
+			return
+		}
+		r.Body = replay{io.MultiReader(bytes.NewReader(body), r.Body), r.Body}
+		if !whole {
+			m.mainH.ServeHTTP(w, r)
+			return
+		}
+		kept = body
+	}
+	copies := make([]*http.Request, len(hs))
+	for i := range hs {
+		copies[i] = copyRequest(r, ex, kept, m.body)
+	}
+	m.mainH.ServeHTTP(w, r)
+	for i, h := range hs {
+		select {
+		case m.slots <- struct{}{}:
+		default:
+			continue
+		}
+		go func() {
+			defer func() { <-m.slots }()
+			ctx, cancel := detach(copies[i], mirrorLimit)
+			defer cancel()
+			h.ServeHTTP(&discard{h: http.Header{}}, copies[i].WithContext(ctx))
+		}()
+	}
+}
+
+// copyRequest makes a request of its own, with an exchange of its own.
+func copyRequest(r *http.Request, ex *exchange.Exchange, body []byte, withBody bool) *http.Request {
+	cx := ex.Clone()
+	c := r.Clone(exchange.NewContext(context.WithoutCancel(r.Context()), cx))
+	if !withBody || len(body) == 0 {
+		c.Body, c.ContentLength, c.TransferEncoding = http.NoBody, 0, nil
+		c.Header.Del("Content-Length")
+		cx.Req.Fields.Del("Content-Length")
+		cx.Req.Framing, cx.Req.Length = exchange.NoBody, 0
+		return c
+	}
+	c.Body, c.ContentLength, c.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+	cx.Req.Framing, cx.Req.Length = exchange.Sized, int64(len(body))
+	return c
+}
+
+// keepBody reads up to limit bytes (negative: all) and reports whether that was all.
+func keepBody(r io.Reader, limit int64) ([]byte, bool, error) {
+	if limit < 0 {
+		b, err := io.ReadAll(r)
+		return b, true, err
+	}
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	return b, int64(len(b)) <= limit, err
+}
+
+// replay is a body whose first bytes were read already.
+type replay struct {
+	io.Reader
+	io.Closer
+}
+
+// discard is a ResponseWriter for answers nobody reads.
+type discard struct{ h http.Header }
+
+func (d *discard) Header() http.Header         { return d.h }
+func (d *discard) WriteHeader(int)             {}
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) Flush()                      {}
