@@ -1,0 +1,225 @@
+package cert
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// ErrNoCertificate ends a handshake for a name without certificate under sniStrict.
+var ErrNoCertificate = errors.New("no certificate for this server name, and sniStrict is set")
+
+// Manager answers TLS handshakes from snapshots. It is safe for concurrent use.
+type Manager struct {
+	snap    atomic.Pointer[snapshot]
+	managed atomic.Pointer[set]
+	// challenge answers TLS-ALPN-01 (RFC 8737); nil where no resolver uses it.
+	challenge atomic.Pointer[func(name string) *tls.Certificate]
+
+	mu       sync.Mutex // one Update at a time
+	fallback *tls.Certificate
+	configs  map[string]*tls.Config // by options name and fingerprint: tickets survive updates
+}
+
+type snapshot struct {
+	certs       *set
+	def         *tls.Certificate
+	options     map[string]*tls.Config // nil value: broken, handshakes are refused
+	hostOptions map[string]string
+	wildOptions map[string]string
+}
+
+// NewManager returns a Manager that serves a generated certificate until Update.
+func NewManager(now time.Time) (*Manager, error) {
+	c, err := SelfSigned(now)
+	if err != nil {
+		return nil, fmt.Errorf("default certificate: %w", err)
+	}
+	m := &Manager{fallback: c, configs: map[string]*tls.Config{}}
+	m.Update(nil, nil, now)
+	return m, nil
+}
+
+// Update publishes the TLS part of a configuration. hostOptions names the options of
+// hosts, from their routers; a host "*.x" stands for one label. What cannot be used is
+// left out and returned as Problems.
+func (m *Manager) Update(cfg *config.TLS, hostOptions map[string]string, now time.Time) []config.Problem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if cfg == nil {
+		cfg = &config.TLS{}
+	}
+	var problems []config.Problem
+	s := &snapshot{def: m.fallback, options: map[string]*tls.Config{}, hostOptions: map[string]string{}, wildOptions: map[string]string{}}
+	var certs []*tls.Certificate
+	for i, c := range cfg.Certificates {
+		if len(c.Stores) > 0 && !slices.Contains(c.Stores, Default) {
+			problems = append(problems, problem(fmt.Sprintf("certificate %d", i), "stores", fmt.Sprintf("only the store %q is used", Default), config.Warning))
+			continue
+		}
+		pair, err := Load(c.CertFile, c.KeyFile)
+		if err != nil {
+			problems = append(problems, problem(fmt.Sprintf("certificate %d (%s)", i, short(c.CertFile)), "certFile", err.Error(), config.Error))
+			continue
+		}
+		certs = append(certs, pair)
+	}
+	s.certs = newSet(certs, now)
+	if st := cfg.Stores[Default]; st != nil && st.DefaultCertificate != nil {
+		pair, err := Load(st.DefaultCertificate.CertFile, st.DefaultCertificate.KeyFile)
+		if err != nil {
+			problems = append(problems, problem("store default", "defaultCertificate", err.Error(), config.Error))
+		} else {
+			s.def = pair
+		}
+	}
+	problems = append(problems, m.buildOptions(cfg, s)...)
+	for host, name := range hostOptions {
+		if rest, ok := strings.CutPrefix(host, "*."); ok {
+			s.wildOptions[rest] = name
+		} else {
+			s.hostOptions[host] = name
+		}
+	}
+	m.snap.Store(s)
+	return problems
+}
+
+func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {
+	var problems []config.Problem
+	all := map[string]*config.TLSOptions{Default: {}}
+	for n, o := range cfg.Options {
+		// "default" of any provider is the default; others keep their provider.
+		if base, _, _ := strings.Cut(n, "@"); base == Default {
+			n = Default
+		}
+		all[n] = o
+	}
+	live := map[string]*tls.Config{}
+	for n, o := range all {
+		k := n + "\x00" + fingerprint(o)
+		t := m.configs[k]
+		if t == nil {
+			var err error
+			if t, err = build(o, m.certificate); err != nil {
+				problems = append(problems, problem("tls options "+n, "", err.Error(), config.Error))
+				s.options[n] = nil
+				continue
+			}
+		}
+		live[k] = t
+		s.options[n] = t
+	}
+	m.configs = live
+	return problems
+}
+
+// fingerprint covers the options and the content of the files they name.
+func fingerprint(o *config.TLSOptions) string {
+	h := sha256.New()
+	b, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // plain structs always encode
+	}
+	h.Write(b)
+	for _, f := range o.ClientAuth.CAFiles {
+		if b, err := Read(f); err == nil {
+			h.Write(b)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func problem(object, field, text string, sev config.Severity) config.Problem {
+	return config.Problem{Source: "tls", Object: object, Field: field, Code: config.CodeInvalidCertificate, Text: text, Severity: sev}
+}
+
+// SetManaged publishes the issued certificates. No route is touched.
+func (m *Manager) SetManaged(certs []*tls.Certificate, now time.Time) { m.managed.Store(newSet(certs, now)) }
+
+// SetChallenge installs the answer to TLS-ALPN-01 challenges.
+func (m *Manager) SetChallenge(f func(name string) *tls.Certificate) { m.challenge.Store(&f) }
+
+// ConfigFor is for tls.Config.GetConfigForClient: the options of the host asked for.
+func (m *Manager) ConfigFor(h *tls.ClientHelloInfo) (*tls.Config, error) {
+	s := m.snap.Load()
+	name := m.optionsOf(s, canonical(h.ServerName))
+	t, known := s.options[name]
+	if !known {
+		t = s.options[Default]
+	}
+	if t == nil {
+		return nil, fmt.Errorf("tls options %s cannot be used", name)
+	}
+	return t, nil
+}
+
+// OptionsFor names the TLS options of a host, "default" where none is set. A request whose
+// Host has other options than its handshake is answered 421.
+func (m *Manager) OptionsFor(host string) string {
+	return m.optionsOf(m.snap.Load(), canonical(host))
+}
+
+func (m *Manager) optionsOf(s *snapshot, host string) string {
+	if n, ok := s.hostOptions[host]; ok {
+		return n
+	}
+	if i := strings.IndexByte(host, '.'); i > 0 {
+		if n, ok := s.wildOptions[host[i+1:]]; ok {
+			return n
+		}
+	}
+	return Default
+}
+
+// Config returns the tls.Config of named options, or nil.
+func (m *Manager) Config(name string) *tls.Config { return m.snap.Load().options[name] }
+
+func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
+	name := canonical(h.ServerName)
+	if f := m.challenge.Load(); f != nil && slices.Contains(h.SupportedProtos, "acme-tls/1") {
+		if c := (*f)(name); c != nil {
+			return c, nil
+		}
+	}
+	s := m.snap.Load()
+	if name == "" && h.Conn != nil {
+		// No SNI: a certificate for the address that was called, then the default.
+		if a, ok := h.Conn.LocalAddr().(*net.TCPAddr); ok {
+			name = a.IP.String()
+		}
+	}
+	if c := s.certs.find(name); c != nil {
+		return c, nil
+	}
+	if c := m.managed.Load().find(name); c != nil {
+		return c, nil
+	}
+	if strict {
+		return nil, ErrNoCertificate
+	}
+	return s.def, nil
+}
+
+// All returns every certificate that may be served but for the generated default one.
+func (m *Manager) All() []*tls.Certificate {
+	out := slices.Clone(m.snap.Load().certs.all)
+	if s := m.managed.Load(); s != nil {
+		out = append(out, s.all...)
+	}
+	return out
+}
+
+// canonical is the form in which names are compared: lower case, no trailing dot.
+func canonical(s string) string { return strings.TrimSuffix(strings.ToLower(s), ".") }
