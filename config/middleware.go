@@ -113,8 +113,8 @@ type Headers struct {
 	AccessControlAllowOriginList      []string `json:"accessControlAllowOriginList,omitempty"`
 	AccessControlAllowOriginListRegex []string `json:"accessControlAllowOriginListRegex,omitempty"`
 	AccessControlExposeHeaders        []string `json:"accessControlExposeHeaders,omitempty"`
-	// AccessControlMaxAge in seconds.
-	AccessControlMaxAge int64 `json:"accessControlMaxAge,omitempty"`
+	// AccessControlMaxAge in seconds; nil sends none, zero forbids caching.
+	AccessControlMaxAge *int64`json:"accessControlMaxAge,omitempty"`
 	AddVaryHeader       bool  `json:"addVaryHeader,omitempty"`
 
 	AllowedHosts      []string `json:"allowedHosts,omitempty"`

@@ -54,6 +54,9 @@ type Request struct {
 	PeerTrusted bool
 	// EntryPoint is the entry point's name.
 	EntryPoint string
+	// NoForwardedFor is set by an op that removed X-Forwarded-For on purpose: the lane
+	// does not append the peer to it then.
+	NoForwardedFor bool
 }
 
 // Response is a response head.
@@ -63,7 +66,12 @@ type Response struct {
 	StatusText string
 	Fields     Fields
 	Framing    Framing
-	Length     int64
+	// Length of a Sized body in bytes.
+	Length int64
+	// KeepAlive is set where the server's connection may serve another request after this answer.
+	KeepAlive bool
+	// Upgrade is the protocol a 101 answer switches to, or "".
+	Upgrade string
 }
 
 // Verdict is what a request op decides.
