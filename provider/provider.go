@@ -19,7 +19,15 @@ type Provider interface {
 	Run(ctx context.Context, out chan<- Update) error
 }
 
-// Update is the full state of one provider.
+// Reloader is a Provider that can be told to ask its source again; SIGHUP does.
+// Reload returns at once and is safe to call at any time, also before Run.
+type Reloader interface {
+	Reload()
+}
+
+// Update is the full state of one provider. What it points to is immutable once sent;
+// objects that did not change should be the same pointers as in the update before,
+// which makes comparing cheap.
 type Update struct {
 	Provider string
 	// Config is nil where the source could not be asked: the last good state stays.
@@ -29,9 +37,15 @@ type Update struct {
 	At time.Time
 }
 
-// Merged is the joined state of all providers. Names carry "@provider". It is immutable.
+// Merged is the joined state of all providers. It is immutable.
 type Merged struct {
+	// Config holds every object under "name@provider", but for the TLS options and the
+	// TLS store named "default", which belong to all. References inside objects are as
+	// the user wrote them: a bare name means an object of the same provider.
 	Config   *config.Dynamic
 	Problems []config.Problem
-	At       time.Time
+	// At is the earliest At of the updates that made this state.
+	At time.Time
+	// Pending names the providers that have not said anything yet, sorted.
+	Pending []string
 }
