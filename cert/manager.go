@@ -146,7 +146,9 @@ func problem(object, field, text string, sev config.Severity) config.Problem {
 }
 
 // SetManaged publishes the issued certificates. No route is touched.
-func (m *Manager) SetManaged(certs []*tls.Certificate, now time.Time) { m.managed.Store(newSet(certs, now)) }
+func (m *Manager) SetManaged(certs []*tls.Certificate, now time.Time) {
+	m.managed.Store(newSet(certs, now))
+}
 
 // SetChallenge installs the answer to TLS-ALPN-01 challenges.
 func (m *Manager) SetChallenge(f func(name string) *tls.Certificate) { m.challenge.Store(&f) }

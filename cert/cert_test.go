@@ -1,0 +1,211 @@
+package cert
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// pair writes a certificate for names and returns it as PEM texts.
+func pair(t testing.TB, from, to time.Time, names ...string) (config.FileOrContent, config.FileOrContent) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
+	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]}, NotBefore: from, NotAfter: to, DNSNames: names}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kb, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc := func(typ string, b []byte) config.FileOrContent {
+		return config.FileOrContent(pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: b}))
+	}
+	return enc("CERTIFICATE", der), enc("PRIVATE KEY", kb)
+}
+
+func store(t testing.TB, now time.Time, sets ...[]string) []config.StoreCertificate {
+	var out []config.StoreCertificate
+	for _, names := range sets {
+		c, k := pair(t, now.Add(-time.Hour), now.Add(time.Hour), names...)
+		out = append(out, config.StoreCertificate{CertFile: c, KeyFile: k})
+	}
+	return out
+}
+
+// handshake returns the leaf and state a client of that name meets.
+func handshake(t testing.TB, m *Manager, name string, tune func(*tls.Config)) (tls.ConnectionState, error) {
+	t.Helper()
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	srv := tls.Server(b, &tls.Config{GetConfigForClient: m.ConfigFor, MinVersion: tls.VersionTLS12})
+	go func() { _ = srv.Handshake() }()
+	cfg := &tls.Config{ServerName: name, InsecureSkipVerify: true} //nolint:gosec // the test looks at the certificate itself
+	if tune != nil {
+		tune(cfg)
+	}
+	c := tls.Client(a, cfg)
+	_ = a.SetDeadline(time.Now().Add(5 * time.Second))
+	err := c.Handshake()
+	return c.ConnectionState(), err
+}
+
+func TestChoiceByName(t *testing.T) {
+	now := time.Now()
+	m, err := NewManager(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certs := store(t, now, []string{"a.test", "www.a.test"}, []string{"*.b.test"}, []string{"x.b.test"})
+	oldC, oldK := pair(t, now.Add(-48*time.Hour), now.Add(-24*time.Hour), "c.test")
+	certs = append(certs, config.StoreCertificate{CertFile: oldC, KeyFile: oldK})
+	certs = append(certs, store(t, now, []string{"c.test"})...)
+	if p := m.Update(&config.TLS{Certificates: certs}, nil, now); len(p) > 0 {
+		t.Fatal(p)
+	}
+	for name, want := range map[string]string{
+		"a.test": "a.test", "WWW.A.test": "a.test", "y.b.test": "*.b.test", "x.b.test": "x.b.test",
+		"z.y.b.test": "TRAEFIK DEFAULT CERT", "other.test": "TRAEFIK DEFAULT CERT", "": "TRAEFIK DEFAULT CERT",
+	} {
+		st, err := handshake(t, m, name, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := st.PeerCertificates[0].Subject.CommonName; got != want {
+			t.Errorf("%q got the certificate of %s, want %s", name, got, want)
+		}
+	}
+	st, err := handshake(t, m, "c.test", nil)
+	if err != nil || st.PeerCertificates[0].NotAfter.Before(now) {
+		t.Fatalf("an expired certificate hid a valid one: %v", err)
+	}
+}
+
+func TestOptionsByHost(t *testing.T) {
+	now := time.Now()
+	m, _ := NewManager(now)
+	cfg := &config.TLS{
+		Certificates: store(t, now, []string{"a.test"}),
+		Options: map[string]*config.TLSOptions{
+			"old@file":    {MaxVersion: "VersionTLS12"},
+			"strict@file": {SNIStrict: true},
+			"bad@file":    {MinVersion: "VersionTLS14"},
+		},
+	}
+	problems := m.Update(cfg, map[string]string{"a.test": "old@file", "*.s.test": "strict@file", "bad.test": "bad@file"}, now)
+	if len(problems) != 1 || problems[0].Object != "tls options bad@file" {
+		t.Fatalf("problems %v", problems)
+	}
+	if st, err := handshake(t, m, "a.test", nil); err != nil || st.Version != tls.VersionTLS12 {
+		t.Fatalf("version %x, %v", st.Version, err)
+	}
+	if _, err := handshake(t, m, "q.s.test", nil); err == nil {
+		t.Fatal("sniStrict let an unknown name in")
+	}
+	if _, err := handshake(t, m, "bad.test", nil); err == nil {
+		t.Fatal("broken options were replaced by weaker ones")
+	}
+	if m.OptionsFor("A.test.") != "old@file" || m.OptionsFor("none") != Default {
+		t.Fatal("OptionsFor")
+	}
+}
+
+func TestConfigsSurviveUpdates(t *testing.T) {
+	now := time.Now()
+	m, _ := NewManager(now)
+	opts := map[string]*config.TLSOptions{"o@file": {MinVersion: "VersionTLS13"}}
+	m.Update(&config.TLS{Options: opts}, nil, now)
+	before := m.Config("o@file")
+	m.Update(&config.TLS{Options: opts, Certificates: store(t, now, []string{"a.test"})}, nil, now)
+	if before == nil || m.Config("o@file") != before {
+		t.Fatal("a new certificate replaced the tls.Config, which would end session resumption")
+	}
+}
+
+func TestBadCertificatesCostThemselvesOnly(t *testing.T) {
+	now := time.Now()
+	m, _ := NewManager(now)
+	good := store(t, now, []string{"a.test"})[0]
+	other := store(t, now, []string{"b.test"})[0]
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.crt")
+	if err := os.WriteFile(bad, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	problems := m.Update(&config.TLS{Certificates: []config.StoreCertificate{
+		{CertFile: config.FileOrContent(bad), KeyFile: good.KeyFile},
+		{CertFile: good.CertFile, KeyFile: other.KeyFile},
+		{CertFile: "/no/such/file", KeyFile: good.KeyFile},
+		good,
+	}}, nil, now)
+	if len(problems) != 3 {
+		t.Fatalf("problems %v", problems)
+	}
+	if st, err := handshake(t, m, "a.test", nil); err != nil || st.PeerCertificates[0].Subject.CommonName != "a.test" {
+		t.Fatalf("the good one is not served: %v", err)
+	}
+}
+
+func TestManagedCertificatesAndChallenge(t *testing.T) {
+	now := time.Now()
+	m, _ := NewManager(now)
+	c, k := pair(t, now.Add(-time.Hour), now.Add(time.Hour), "m.test")
+	p, err := Load(c, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetManaged([]*tls.Certificate{p}, now)
+	if st, err := handshake(t, m, "m.test", nil); err != nil || st.PeerCertificates[0].Subject.CommonName != "m.test" {
+		t.Fatalf("%v", err)
+	}
+	cc, ck := pair(t, now, now.Add(time.Hour), "challenge")
+	ch, _ := Load(cc, ck)
+	m.SetChallenge(func(name string) *tls.Certificate {
+		if name == "m.test" {
+			return ch
+		}
+		return nil
+	})
+	st, err := handshake(t, m, "m.test", func(c *tls.Config) { c.NextProtos = []string{"acme-tls/1"} })
+	if err != nil || st.NegotiatedProtocol != "acme-tls/1" || st.PeerCertificates[0].Subject.CommonName != "challenge" {
+		t.Fatalf("challenge: %v %q", err, st.NegotiatedProtocol)
+	}
+}
+
+func BenchmarkChoice(b *testing.B) {
+	for _, n := range []int{1, 1000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := &set{exact: map[string]*tls.Certificate{}, wild: map[string]*tls.Certificate{}}
+			one := &tls.Certificate{}
+			for i := range n {
+				s.exact[fmt.Sprintf("h%d.test", i)] = one
+			}
+			name := fmt.Sprintf("h%d.test", n-1)
+			b.ReportAllocs()
+			for b.Loop() {
+				if s.find(name) == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
+	}
+}
