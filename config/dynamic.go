@@ -4,9 +4,15 @@
 // Every struct field has one tag, `json`, whose name is the key in files, labels,
 // flags, environment variables (upper-cased) and the API alike. Keys are matched
 // without regard to case. A struct with a SetDefaults method gets it called before
-// values are decoded into it. The extra tag `cfg:"empty"` marks a pointer to a struct
-// that is switched on by its bare name (`tls=true`); `cfg:"-"` keeps a field out of
-// what users may set; `cfg:"secret"` is redacted wherever configuration is shown.
+// values are decoded into it. The extra tag `cfg` holds words joined by commas:
+//
+//   - "empty": a pointer to a struct that is switched on by its bare name (`tls=true`);
+//   - "-": not for users to set;
+//   - "secret": redacted wherever configuration is shown;
+//   - "sluice": by label only under the root "sluice.", not under "traefik.";
+//   - "nolabel": never by label;
+//   - "one:server": a list that labels spell as the single element "server";
+//   - "scheme,label": a field without a json name that labels alone know, as "scheme".
 package config
 
 // Dynamic is all that may change while the program runs: one provider's share, or
@@ -24,7 +30,7 @@ type HTTP struct {
 	Routers           map[string]*Router           `json:"routers,omitempty"`
 	Services          map[string]*Service          `json:"services,omitempty"`
 	Middlewares       map[string]*Middleware       `json:"middlewares,omitempty"`
-	ServersTransports map[string]*ServersTransport `json:"serversTransports,omitempty"`
+	ServersTransports map[string]*ServersTransport `json:"serversTransports,omitempty" cfg:"sluice"`
 }
 
 // Router sends the requests its rule matches through middlewares to a service.
@@ -39,7 +45,7 @@ type Router struct {
 	RuleSyntax string `json:"ruleSyntax,omitempty"`
 	// Priority orders routers, highest first. Zero means the length of the rule.
 	Priority      int                  `json:"priority,omitempty"`
-	ParentRefs    []string             `json:"parentRefs,omitempty"`
+	ParentRefs    []string             `json:"parentRefs,omitempty" cfg:"nolabel"`
 	TLS           *RouterTLS           `json:"tls,omitempty" cfg:"empty"`
 	Observability *RouterObservability `json:"observability,omitempty"`
 }
@@ -68,10 +74,10 @@ type RouterObservability struct {
 // Service is where requests go: exactly one of its kinds is set.
 type Service struct {
 	LoadBalancer        *LoadBalancer        `json:"loadBalancer,omitempty"`
-	Weighted            *Weighted            `json:"weighted,omitempty"`
-	HighestRandomWeight *HighestRandomWeight `json:"highestRandomWeight,omitempty"`
-	Mirroring           *Mirroring           `json:"mirroring,omitempty"`
-	Failover            *Failover            `json:"failover,omitempty"`
+	Weighted            *Weighted            `json:"weighted,omitempty" cfg:"sluice"`
+	HighestRandomWeight *HighestRandomWeight `json:"highestRandomWeight,omitempty" cfg:"sluice"`
+	Mirroring           *Mirroring           `json:"mirroring,omitempty" cfg:"sluice"`
+	Failover            *Failover            `json:"failover,omitempty" cfg:"sluice"`
 	// Middlewares run after the router's own.
 	Middlewares []string `json:"middlewares,omitempty"`
 }
@@ -79,7 +85,7 @@ type Service struct {
 // LoadBalancer shares requests among servers.
 type LoadBalancer struct {
 	Sticky  *Sticky  `json:"sticky,omitempty" cfg:"empty"`
-	Servers []Server `json:"servers,omitempty"`
+	Servers []Server `json:"servers,omitempty" cfg:"one:server"`
 	// Strategy is wrr, p2c, hrw or leasttime.
 	Strategy           string              `json:"strategy,omitempty"`
 	HealthCheck        *HealthCheck        `json:"healthCheck,omitempty"`

@@ -51,9 +51,9 @@ type Pages struct {
 
 // Global holds switches of the reference that are accepted.
 type Global struct {
-	CheckNewVersion          bool `json:"checkNewVersion,omitempty"`
-	SendAnonymousUsage       bool `json:"sendAnonymousUsage,omitempty"`
-	NotAppendXForwardedFor   bool `json:"notAppendXForwardedFor,omitempty"`
+	CheckNewVersion        bool `json:"checkNewVersion,omitempty"`
+	SendAnonymousUsage     bool `json:"sendAnonymousUsage,omitempty"`
+	NotAppendXForwardedFor bool `json:"notAppendXForwardedFor,omitempty"`
 }
 
 // Core holds the default rule syntax.
@@ -189,11 +189,12 @@ type EntryPointHTTP struct {
 	UnderscoreHeadersStrategy string `json:"underscoreHeadersStrategy,omitempty"`
 }
 
-// SetDefaults sets path cleaning and 1 MiB of head.
+// SetDefaults sets path cleaning, 1 MiB of head and kept underscores.
 func (h *EntryPointHTTP) SetDefaults() {
 	t := true
 	h.SanitizePath = &t
 	h.MaxHeaderBytes = 1 << 20
+	h.UnderscoreHeadersStrategy = "keep"
 }
 
 // Redirections holds the redirection of a whole entry point.

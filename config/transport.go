@@ -5,7 +5,7 @@ type TCP struct {
 	Routers           map[string]*TCPRouter           `json:"routers,omitempty"`
 	Services          map[string]*TCPService          `json:"services,omitempty"`
 	Middlewares       map[string]*TCPMiddleware       `json:"middlewares,omitempty"`
-	ServersTransports map[string]*TCPServersTransport `json:"serversTransports,omitempty"`
+	ServersTransports map[string]*TCPServersTransport `json:"serversTransports,omitempty" cfg:"sluice"`
 }
 
 // TCPRouter sends connections its rule matches to a service.
@@ -30,12 +30,12 @@ type TCPRouterTLS struct {
 // TCPService is where connections go: exactly one kind is set.
 type TCPService struct {
 	LoadBalancer *TCPLoadBalancer `json:"loadBalancer,omitempty"`
-	Weighted     *TCPWeighted     `json:"weighted,omitempty"`
+	Weighted     *TCPWeighted     `json:"weighted,omitempty" cfg:"sluice"`
 }
 
 // TCPLoadBalancer shares connections among servers.
 type TCPLoadBalancer struct {
-	Servers          []TCPServer     `json:"servers,omitempty"`
+	Servers          []TCPServer     `json:"servers,omitempty" cfg:"one:server"`
 	ServersTransport string          `json:"serversTransport,omitempty"`
 	ProxyProtocol    *ProxyProtocol  `json:"proxyProtocol,omitempty" cfg:"empty"`
 	TerminationDelay *int            `json:"terminationDelay,omitempty"`
@@ -133,12 +133,12 @@ type UDPRouter struct {
 // UDPService is where sessions go: exactly one kind is set.
 type UDPService struct {
 	LoadBalancer *UDPLoadBalancer `json:"loadBalancer,omitempty"`
-	Weighted     *UDPWeighted     `json:"weighted,omitempty"`
+	Weighted     *UDPWeighted     `json:"weighted,omitempty" cfg:"sluice"`
 }
 
 // UDPLoadBalancer shares sessions among servers.
 type UDPLoadBalancer struct {
-	Servers []UDPServer `json:"servers,omitempty"`
+	Servers []UDPServer `json:"servers,omitempty" cfg:"one:server"`
 }
 
 // UDPServer is one server of a UDPLoadBalancer.
@@ -154,8 +154,8 @@ type UDPWeighted struct {
 
 // TLS is the TLS part of a Dynamic.
 type TLS struct {
-	Certificates []StoreCertificate     `json:"certificates,omitempty"`
-	Options      map[string]*TLSOptions `json:"options,omitempty"`
+	Certificates []StoreCertificate     `json:"certificates,omitempty" cfg:"nolabel"`
+	Options      map[string]*TLSOptions `json:"options,omitempty" cfg:"sluice"`
 	Stores       map[string]*TLSStore   `json:"stores,omitempty"`
 }
 
@@ -177,7 +177,7 @@ type StoreCertificate struct {
 
 // TLSStore holds the certificate for names that have none.
 type TLSStore struct {
-	DefaultCertificate   *Certificate   `json:"defaultCertificate,omitempty"`
+	DefaultCertificate   *Certificate   `json:"defaultCertificate,omitempty" cfg:"nolabel"`
 	DefaultGeneratedCert *GeneratedCert `json:"defaultGeneratedCert,omitempty"`
 }
 
