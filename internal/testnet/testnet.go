@@ -1,0 +1,128 @@
+// Package testnet helps tests that speak to real sockets: free ports, waiting
+// for a condition, single requests, and a steady load that counts what fails.
+package testnet
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FreeAddr returns a loopback address with a port that is free right now. It is
+// for processes that cannot report the port they chose; in-process listeners
+// take port 0.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Port is the port of a host:port.
+func Port(addr string) string {
+	_, p, _ := net.SplitHostPort(addr)
+	return p
+}
+
+// Eventually calls check until it returns nil, and fails the test with its last
+// error after limit.
+func Eventually(t testing.TB, limit time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %v", limit, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Answer is what came back for one request.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Client sends single requests to one address whatever the host of the URL is.
+// The zero value is not usable; call NewClient. It is safe for concurrent use.
+type Client struct {
+	http *http.Client
+	// Host is the default Host field.
+	Host string
+	// Scheme is http or https.
+	Scheme string
+}
+
+// NewClient returns a client for addr. It does not follow redirections and
+// accepts any certificate.
+func NewClient(addr string) *Client {
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, addr)
+	}
+	return &Client{
+		Scheme: "http",
+		http: &http.Client{
+			Timeout: 5 * time.Second,
+			Transport: &http.Transport{
+				DialContext:         dial,
+				MaxIdleConnsPerHost: 64,
+				TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, // the certificates of tests are self-signed
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// TLS returns a client for the same purpose that speaks TLS to addr.
+func TLS(addr string) *Client {
+	c := NewClient(addr)
+	c.Scheme = "https"
+	return c
+}
+
+// Close closes the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Do sends a request with the given method, host, path and edits.
+func (c *Client) Do(method, host, path string, edit ...func(*http.Request)) (Answer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.Scheme+"://"+host+path, nil)
+	if err != nil {
+		return Answer{}, err
+	}
+	for _, e := range edit {
+		e(req)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(body)}, err
+}
+
+// Get is Do with GET.
+func (c *Client) Get(host, path string) (Answer, error) { return c.Do(http.MethodGet, host, path) }
+
+// Refused reports whether an error says that nobody listens.
+func Refused(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && strings.Contains(op.Error(), "refused")
+}
