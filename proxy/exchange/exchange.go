@@ -54,8 +54,8 @@ type Request struct {
 	PeerTrusted bool
 	// EntryPoint is the entry point's name.
 	EntryPoint string
-	// NoForwardedFor is set by an op that removed X-Forwarded-For on purpose: the lane
-	// does not append the peer to it then.
+	// NoForwardedFor is set by the entry point's notAppendXForwardedFor, and by an op that
+	// removed X-Forwarded-For on purpose: the lane does not append the peer to it then.
 	NoForwardedFor bool
 }
 

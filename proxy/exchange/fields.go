@@ -24,6 +24,12 @@ func (f *Fields) All() []Field { return f.list }
 // Reset empties the list and keeps its memory.
 func (f *Fields) Reset() { f.list = f.list[:0] }
 
+// Truncate keeps the first n fields.
+func (f *Fields) Truncate(n int) {
+	clear(f.list[n:])
+	f.list = f.list[:n]
+}
+
 // Get returns the first value of name, or "".
 func (f *Fields) Get(name string) string {
 	for i := range f.list {

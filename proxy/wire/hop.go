@@ -1,0 +1,218 @@
+package wire
+
+import "github.com/sluice-edge/sluice/proxy/exchange"
+
+// connectionFields applies the client's Connection fields (RFC 9110 §7.6.1): the fields they
+// name go, but for those that the edge owns; of the list itself only what the way to the
+// server still needs stays.
+func connectionFields(ex *exchange.Exchange, fw *Forwarding) {
+	fields := &ex.Req.Fields
+	kept := ""
+	for i := fields.Index("Connection", 0); i >= 0; i = fields.Index("Connection", i+1) {
+		list := fields.At(i).Value
+		for list != "" {
+			var t string
+			t, list = nextToken(list)
+			if t == "" || connectionWord(t) || framesOrRoutes(t) || forwardedName(t) {
+				continue
+			}
+			if containsFold(fw.Connection, t) {
+				if kept != "" {
+					kept = ex.HoldString(kept, ", ", t)
+				} else {
+					kept = t
+				}
+				continue
+			}
+			if j := fields.Index(t, 0); j >= 0 {
+				fields.Del(t)
+				i = -1 // places have moved: begin again; what is named now is gone
+				kept = ""
+				break
+			}
+		}
+	}
+	if ex.Req.Upgrade != "" {
+		if kept != "" {
+			kept = ex.HoldString(kept, ", Upgrade")
+		} else {
+			kept = "Upgrade"
+		}
+	} else {
+		fields.Del("Upgrade")
+	}
+	if kept != "" {
+		fields.Set("Connection", kept)
+	} else {
+		fields.Del("Connection")
+	}
+}
+
+func containsFold(list []string, s string) bool {
+	for _, x := range list {
+		if exchange.EqualFold(x, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// connectionWord reports a connection option that names no field to be removed here.
+func connectionWord(t string) bool {
+	switch len(t) {
+	case 2:
+		return is(t, "te")
+	case 5:
+		return is(t, "close")
+	case 10:
+		return is(t, "keep-alive")
+	}
+	return false
+}
+
+// hopByHop reports the fields that are for the next hop only.
+func hopByHop(name string) bool {
+	switch len(name) {
+	case 2:
+		return is(name, "te")
+	case 7:
+		return is(name, "upgrade")
+	case 10:
+		return is(name, "connection") || is(name, "keep-alive")
+	case 16:
+		return is(name, "proxy-connection")
+	case 17:
+		return is(name, "transfer-encoding")
+	case 18:
+		return is(name, "proxy-authenticate")
+	case 19:
+		return is(name, "proxy-authorization")
+	}
+	return false
+}
+
+// OutgoingRequest readies the request for a server, once, after the ops: hop-by-hop fields
+// go, the peer is appended to X-Forwarded-For, an upgrade and "TE: trailers" are said anew.
+//
+// A request that accepts no content coding by name gets "Accept-Encoding: identity": the
+// reference asks for gzip then and decodes it; asking for no coding has the same effect for
+// the client and costs nothing.
+func OutgoingRequest(ex *exchange.Exchange) {
+	req := &ex.Req
+	list := req.Fields.All()
+	n, xff, host := 0, -1, -1
+	te, encoding := false, req.Method == "HEAD"
+	named := ""
+	for i := range list {
+		f := &list[i]
+		switch len(f.Name) {
+		case 2:
+			te = te || is(f.Name, "te") && hasToken(f.Value, "trailers")
+		case 5:
+			encoding = encoding || is(f.Name, "range")
+		case 10:
+			if is(f.Name, "connection") {
+				named = f.Value // PrepareRequest left one at most
+			}
+		case 15:
+			if is(f.Name, "x-forwarded-for") {
+				if xff >= 0 {
+					list[xff].Value = ex.HoldString(list[xff].Value, ", ", f.Value)
+					continue
+				}
+				xff = n
+			}
+			encoding = encoding || is(f.Name, "accept-encoding")
+		case 16:
+			if host < 0 && is(f.Name, "x-forwarded-host") {
+				host = n
+			}
+		}
+		if hopByHop(f.Name) {
+			continue
+		}
+		if n != i {
+			list[n] = *f
+		}
+		n++
+	}
+	req.Fields.Truncate(n)
+	forwardedFor(ex, xff, host)
+	removeNamed(&req.Fields, named)
+	if te {
+		req.Fields.Add("Te", "trailers")
+	}
+	if req.Upgrade != "" {
+		req.Fields.Add("Connection", "Upgrade")
+		req.Fields.Add("Upgrade", req.Upgrade)
+	}
+	if !encoding {
+		req.Fields.Add("Accept-Encoding", "identity")
+	}
+}
+
+// forwardedFor appends the peer to the field at xff, or makes a field before that at host.
+func forwardedFor(ex *exchange.Exchange, xff, host int) {
+	if ex.Req.NoForwardedFor || !ex.Req.Peer.IsValid() {
+		return
+	}
+	fields := &ex.Req.Fields
+	if xff >= 0 {
+		f := fields.At(xff)
+		f.Value = ex.HoldString(f.Value, ", ", peerText(ex))
+		return
+	}
+	fields.Add("X-Forwarded-For", peerText(ex))
+	if list := fields.All(); host >= 0 {
+		last := list[len(list)-1]
+		copy(list[host+1:], list[host:])
+		list[host] = last
+	}
+}
+
+// removeNamed removes the fields that a Connection field names, where the entry point let them through so far.
+func removeNamed(fields *exchange.Fields, list string) {
+	for list != "" {
+		var t string
+		t, list = nextToken(list)
+		if t == "" || connectionWord(t) || framesOrRoutes(t) || forwardedName(t) {
+			continue
+		}
+		fields.Del(t)
+	}
+}
+
+// OutgoingResponse readies a server's answer for the client, before the response ops:
+// hop-by-hop fields and those that its Connection fields name go. What a 101 needs,
+// AppendResponse says anew.
+func OutgoingResponse(ex *exchange.Exchange) {
+	fields := &ex.Resp.Fields
+	list := fields.All()
+	hop := false
+	for i := range list {
+		if hopByHop(list[i].Name) {
+			hop = true
+			break
+		}
+	}
+	if !hop {
+		return
+	}
+	for i := fields.Index("Connection", 0); i >= 0; i = fields.Index("Connection", 0) {
+		named := fields.At(i).Value
+		fields.At(i).Name = "Keep-Alive" // goes below; the search must not find it again
+		removeNamed(fields, named)
+	}
+	list = fields.All()
+	n := 0
+	for i := range list {
+		if hopByHop(list[i].Name) {
+			continue
+		}
+		if n != i {
+			list[n] = list[i]
+		}
+		n++
+	}
+	fields.Truncate(n)
+}
