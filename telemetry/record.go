@@ -133,3 +133,17 @@ func foldEqual(a, b string) bool {
 	}
 	return true
 }
+
+// balancer is the service whose series the request counts to.
+func (r *Record) balancer() string {
+	if r.Balancer != "" {
+		return r.Balancer
+	}
+	return r.Service
+}
+
+// reached reports whether the request came as far as its service, which may have had no
+// server for it.
+func (r *Record) reached() bool {
+	return r.ServerURL != "" || r.OriginStatus != 0 || r.Reason == "no_server" || r.Reason == "no_server_up"
+}

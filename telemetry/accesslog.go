@@ -1,0 +1,280 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// The formats of the access log.
+const (
+	formatCommon     = "common"
+	formatGenericCLF = "genericCLF"
+	formatJSON       = "json"
+)
+
+// format writes lines. It is immutable.
+type format struct {
+	kind string
+	selection
+	// keys are `"Name":` of the fields.
+	keys [fieldCount]string
+}
+
+func newFormat(c *config.AccessLog) (*format, error) {
+	f := &format{kind: c.Format}
+	switch {
+	case c.Format == "", strings.EqualFold(c.Format, formatCommon):
+		f.kind = formatCommon
+	case strings.EqualFold(c.Format, formatGenericCLF):
+		f.kind = formatGenericCLF
+	case strings.EqualFold(c.Format, formatJSON):
+		f.kind = formatJSON
+	default:
+		return nil, fmt.Errorf("accessLog.format: %q is not common, genericCLF or json", c.Format)
+	}
+	var err error
+	if f.selection, err = newSelection(c.Fields); err != nil {
+		return nil, err
+	}
+	for i, name := range fieldNames() {
+		f.keys[i] = `"` + name + `":`
+	}
+	return f, nil
+}
+
+// wants tells which header fields the format writes.
+func (f *format) wants() Wants {
+	var w Wants
+	if f.kind != formatJSON {
+		for _, name := range []string{"Referer", "User-Agent"} {
+			if f.headers.of(name) != drop {
+				w.request = append(w.request, name)
+			}
+		}
+		w.Request = len(w.request) > 0
+		return w
+	}
+	if f.headers.all(drop) {
+		return w
+	}
+	all := f.headers.byDefault != drop
+	return Wants{
+		Request: true, Response: true, requestAll: all, responseAll: all,
+		request: f.headers.kept(), response: f.headers.kept(),
+	}
+}
+
+// append adds the line of r, which is the count-th request.
+func (f *format) append(dst []byte, r *Record, count uint64, c *clock) []byte {
+	c.set(floorSecond(r.Start))
+	if f.kind == formatJSON {
+		return f.appendJSONLine(dst, r, count, c)
+	}
+	return f.appendCLF(dst, r, count, c)
+}
+
+func floorSecond(ns int64) int64 { return ns / int64(time.Second) }
+
+// appendCLF writes the Common Log Format; "common" adds what the reference adds to it.
+func (f *format) appendCLF(dst []byte, r *Record, count uint64, c *clock) []byte {
+	dst = f.clfHost(dst, r)
+	dst = append(dst, " - "...)
+	dst = f.clfText(dst, fClientUsername, r.User, false)
+	dst = append(dst, " ["...)
+	dst = f.clfTime(dst, c)
+	dst = append(dst, "] \""...)
+	dst = f.clfText(dst, fRequestMethod, r.Method, true)
+	dst = append(dst, ' ')
+	switch f.modes[fRequestPath] {
+	case keep:
+		dst = f.appendPath(dst, r.Target, appendTarget)
+	case drop:
+		dst = append(dst, '-')
+	case redact:
+		dst = append(dst, redactedText...)
+	}
+	dst = append(dst, ' ')
+	dst = f.clfText(dst, fRequestProtocol, r.Proto, true)
+	dst = append(dst, "\" "...)
+	dst = f.clfNumber(dst, fDownstreamStatus, int64(r.Status))
+	dst = append(dst, ' ')
+	dst = f.clfNumber(dst, fDownstreamContentSize, r.ResponseBytes)
+	dst = append(dst, ' ')
+	dst = f.clfHeader(dst, r, "Referer")
+	dst = append(dst, ' ')
+	dst = f.clfHeader(dst, r, "User-Agent")
+	if f.kind == formatGenericCLF {
+		return append(dst, '\n')
+	}
+	dst = append(dst, ' ')
+	dst = f.clfNumber(dst, fRequestCount, int64(count))
+	dst = append(dst, " \""...)
+	dst = f.clfText(dst, fRouterName, r.Router, true)
+	dst = append(dst, "\" \""...)
+	dst = f.clfText(dst, fServiceURL, r.ServerURL, true)
+	dst = append(dst, "\" "...)
+	ms := r.Duration / int64(time.Millisecond)
+	if f.modes[fDuration] != keep {
+		ms = 0
+	}
+	dst = strconv.AppendInt(dst, ms, 10)
+	return append(dst, "ms\n"...)
+}
+
+func (f *format) clfHost(dst []byte, r *Record) []byte {
+	if r.ForwardedFor == "" && f.modes[fClientHost] == keep && r.Peer.IsValid() {
+		return r.Peer.Addr().Unmap().AppendTo(dst)
+	}
+	return f.clfText(dst, fClientHost, r.ForwardedFor, false)
+}
+
+func (f *format) clfTime(dst []byte, c *clock) []byte {
+	switch {
+	case f.modes[fStartUTC] == keep:
+		return append(dst, c.clf...)
+	case f.modes[fStartLocal] == keep:
+		return append(dst, c.clfLocal...)
+	}
+	return append(dst, '-')
+}
+
+func (f *format) clfText(dst []byte, which field, s string, quoted bool) []byte {
+	switch {
+	case f.modes[which] == drop || s == "":
+		return append(dst, '-')
+	case f.modes[which] == redact:
+		return append(dst, redactedText...)
+	}
+	return appendText(dst, s, quoted)
+}
+
+func (f *format) clfNumber(dst []byte, which field, n int64) []byte {
+	switch f.modes[which] {
+	case drop:
+		return append(dst, '-')
+	case redact:
+		return append(dst, redactedText...)
+	}
+	return strconv.AppendInt(dst, n, 10)
+}
+
+func (f *format) clfHeader(dst []byte, r *Record, name string) []byte {
+	dst = append(dst, '"')
+	at := len(dst)
+	for i := range r.RequestHeaders {
+		h := &r.RequestHeaders[i]
+		if !foldEqual(h.Name, name) || h.Value == "" {
+			continue
+		}
+		switch f.headers.of(name) {
+		case keep:
+			dst = appendText(dst, h.Value, true)
+		case redact:
+			dst = append(dst, redactedText...)
+		}
+		break
+	}
+	if len(dst) == at {
+		dst = append(dst, '-')
+	}
+	return append(dst, '"')
+}
+
+// appendPath appends the path and query of a target, its query parameters kept, dropped
+// or redacted, through add, which escapes.
+func (f *format) appendPath(dst []byte, target string, add func([]byte, string) []byte) []byte {
+	if len(target) > 0 && target[0] != '/' {
+		if i := strings.Index(target, "://"); i > 0 {
+			rest := target[i+3:]
+			if j := strings.IndexAny(rest, "/?"); j >= 0 {
+				target = rest[j:]
+			} else {
+				target = "/"
+			}
+		}
+	}
+	if f.query.byDefault == keep && len(f.query.names) == 0 {
+		return add(dst, target)
+	}
+	path, query, has := strings.Cut(target, "?")
+	dst = add(dst, path)
+	if !has {
+		return dst
+	}
+	sep := byte('?')
+	for len(query) > 0 {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, _, valued := strings.Cut(pair, "=")
+		m := f.queryMode(name)
+		if m == drop {
+			continue
+		}
+		dst = append(dst, sep)
+		sep = '&'
+		if m == redact && valued {
+			dst = add(dst, name)
+			dst = append(append(dst, '='), redactedText...)
+			continue
+		}
+		if m == redact {
+			dst = append(dst, redactedText...)
+			continue
+		}
+		dst = add(dst, pair)
+	}
+	return dst
+}
+
+func (f *format) queryMode(name string) mode {
+	if strings.ContainsAny(name, "%+") {
+		// A name written with escapes is the same name to its reader.
+		if plain, err := url.QueryUnescape(name); err == nil {
+			name = plain
+		}
+	}
+	return f.query.of(name)
+}
+
+// hostPort splits an authority as logs show it: "-" for what is not there.
+func hostPort(authority string) (host, port string) {
+	host, port = authority, "-"
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.Contains(authority[i:], "]") {
+		if strings.IndexByte(authority, ':') == i || strings.HasPrefix(authority, "[") {
+			host, port = authority[:i], authority[i+1:]
+		}
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if host == "" {
+		host = "-"
+	}
+	if port == "" {
+		port = "-"
+	}
+	return host, port
+}
+
+func tlsVersionName(v uint16) string {
+	switch v {
+	case tls.VersionTLS10:
+		return "1.0"
+	case tls.VersionTLS11:
+		return "1.1"
+	case tls.VersionTLS12:
+		return "1.2"
+	case tls.VersionTLS13:
+		return "1.3"
+	}
+	return "unknown"
+}
+
+func appendAddr(dst []byte, a netip.AddrPort) []byte {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).AppendTo(dst)
+}

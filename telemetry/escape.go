@@ -1,0 +1,92 @@
+package telemetry
+
+import "unicode/utf8"
+
+const hexDigits = "0123456789abcdef"
+
+// appendText appends s for a line of text: control characters become \xNN, so that a
+// value can neither end its line nor steer a terminal. Within quotes a tab stays and a
+// quote gets a backslash, as in the reference.
+func appendText(dst []byte, s string, quoted bool) []byte {
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 0x20 && c != 0x7f && (c != '"' || !quoted) || quoted && c == '\t' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		if c == '"' {
+			dst = append(dst, '\\', '"')
+		} else {
+			dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+		}
+		start = i + 1
+	}
+	return append(dst, s[start:]...)
+}
+
+// appendTarget appends a request target for a line of text: what would end the quoted
+// request line is escaped as in a URL.
+func appendTarget(dst []byte, s string) []byte {
+	start := 0
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= 0x20 || c == '"' || c == 0x7f {
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, '%', upperHex(c>>4), upperHex(c&15))
+			start = i + 1
+		}
+	}
+	return append(dst, s[start:]...)
+}
+
+func upperHex(n byte) byte {
+	if n < 10 {
+		return '0' + n
+	}
+	return 'A' + n - 10
+}
+
+// appendJSON appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func appendJSON(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f {
+				i++
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			dst = appendJSONEscape(dst, c)
+			i++
+			start = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && size == 1 {
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, `\ufffd`...)
+			i++
+			start = i
+			continue
+		}
+		i += size
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+func appendJSONEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+}

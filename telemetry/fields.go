@@ -1,0 +1,186 @@
+package telemetry
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// field is one field of the access log. The order is that of their names, in which the
+// JSON format writes them.
+type field uint8
+
+const (
+	fClientAddr field = iota
+	fClientHost
+	fClientPort
+	fClientUsername
+	fDownstreamContentSize
+	fDownstreamStatus
+	fDuration
+	fGzipRatio
+	fOriginContentSize
+	fOriginDuration
+	fOriginStatus
+	fOverhead
+	fReason
+	fRequestAddr
+	fRequestContentSize
+	fRequestCount
+	fRequestHost
+	fRequestMethod
+	fRequestPath
+	fRequestPort
+	fRequestProtocol
+	fRequestScheme
+	fRetryAttempts
+	fRouterName
+	fServiceAddr
+	fServiceName
+	fServiceURL
+	fSpanID
+	fStartLocal
+	fStartUTC
+	fTLSCipher
+	fTLSClientSubject
+	fTLSVersion
+	fTraceID
+	fEntryPointName
+	fSpanIDNew
+	fTraceIDNew
+	fieldCount
+)
+
+// fieldNames returns the names as the JSON format and the configuration spell them. The
+// trace fields stand twice: the reference keeps its old spellings beside the new ones.
+func fieldNames() [fieldCount]string {
+	return [fieldCount]string{
+		"ClientAddr", "ClientHost", "ClientPort", "ClientUsername",
+		"DownstreamContentSize", "DownstreamStatus", "Duration", "GzipRatio",
+		"OriginContentSize", "OriginDuration", "OriginStatus", "Overhead", "Reason",
+		"RequestAddr", "RequestContentSize", "RequestCount", "RequestHost", "RequestMethod",
+		"RequestPath", "RequestPort", "RequestProtocol", "RequestScheme", "RetryAttempts",
+		"RouterName", "ServiceAddr", "ServiceName", "ServiceURL", "SpanId",
+		"StartLocal", "StartUTC", "TLSCipher", "TLSClientSubject", "TLSVersion", "TraceId",
+		"entryPointName", "span_id", "trace_id",
+	}
+}
+
+// mode is what happens to a field.
+type mode uint8
+
+const (
+	keep mode = iota
+	drop
+	redact
+)
+
+const redactedText = "REDACTED"
+
+func parseMode(s string, byDefault mode) (mode, error) {
+	switch strings.ToLower(s) {
+	case "":
+		return byDefault, nil
+	case "keep":
+		return keep, nil
+	case "drop":
+		return drop, nil
+	case "redact":
+		return redact, nil
+	}
+	return 0, fmt.Errorf("mode %q is not keep, drop or redact", s)
+}
+
+// named is a default mode with exceptions, whose names are in lower case.
+type named struct {
+	byDefault mode
+	names     map[string]mode
+}
+
+func newNamed(defaultMode string, byDefault mode, names map[string]string) (named, error) {
+	n := named{names: make(map[string]mode, len(names))}
+	var err error
+	if n.byDefault, err = parseMode(defaultMode, byDefault); err != nil {
+		return n, err
+	}
+	for name, text := range names {
+		if n.names[strings.ToLower(name)], err = parseMode(text, keep); err != nil {
+			return n, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return n, nil
+}
+
+// of returns the mode of name, in any case.
+func (n *named) of(name string) mode {
+	if len(n.names) > 0 {
+		// Few names: a walk needs no lower-cased copy of name.
+		for known, m := range n.names {
+			if foldEqual(known, name) {
+				return m
+			}
+		}
+	}
+	return n.byDefault
+}
+
+// all reports whether everything has mode m.
+func (n *named) all(m mode) bool {
+	if n.byDefault != m {
+		return false
+	}
+	for _, other := range n.names {
+		if other != m {
+			return false
+		}
+	}
+	return true
+}
+
+// kept lists the names that are not dropped, sorted.
+func (n *named) kept() []string {
+	var list []string
+	for name, m := range n.names {
+		if m != drop {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// selection says what becomes of each field, header field and query parameter.
+type selection struct {
+	modes   [fieldCount]mode
+	headers named
+	query   named
+}
+
+func newSelection(c *config.AccessLogFields) (selection, error) {
+	var s selection
+	if c == nil {
+		c = &config.AccessLogFields{}
+		c.SetDefaults()
+	}
+	fields, err := newNamed(c.DefaultMode, keep, c.Names)
+	if err != nil {
+		return s, fmt.Errorf("accessLog.fields: %w", err)
+	}
+	for i, name := range fieldNames() {
+		s.modes[i] = fields.of(name)
+	}
+	s.headers.byDefault = drop
+	if h := c.Headers; h != nil {
+		if s.headers, err = newNamed(h.DefaultMode, drop, h.Names); err != nil {
+			return s, fmt.Errorf("accessLog.fields.headers: %w", err)
+		}
+	}
+	if q := c.QueryParameters; q != nil {
+		if s.query, err = newNamed(q.DefaultMode, keep, q.Names); err != nil {
+			return s, fmt.Errorf("accessLog.fields.queryParameters: %w", err)
+		}
+	}
+	return s, nil
+}
