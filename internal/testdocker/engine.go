@@ -55,14 +55,8 @@ var ErrNoEngine = errors.New("no Docker engine answers")
 func Open(t testing.TB) *Engine {
 	t.Helper()
 	e, err := New(Host())
-	if errors.Is(err, ErrNoEngine) {
-		if os.Getenv(RequireEnv) != "" && os.Getenv(RequireEnv) != "0" {
-			t.Fatalf("%v, and %s is set", err, RequireEnv)
-		}
-		t.Skip(err)
-	}
 	if err != nil {
-		t.Fatal(err)
+		Skip(t, err)
 	}
 	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
@@ -185,4 +179,15 @@ func (e *Engine) remove(ctx context.Context, id string) error {
 		return nil
 	}
 	return err
+}
+
+// Skip ends a test for want of an engine: skipped, or failed if RequireEnv is
+// set. Errors of another kind always fail it.
+func Skip(t testing.TB, err error) {
+	t.Helper()
+	required := os.Getenv(RequireEnv) != "" && os.Getenv(RequireEnv) != "0"
+	if errors.Is(err, ErrNoEngine) && !required {
+		t.Skip(err)
+	}
+	t.Fatalf("%v (%s=%q)", err, RequireEnv, os.Getenv(RequireEnv))
 }
