@@ -10,7 +10,7 @@ CTX=$(mktemp -d)
 trap 'rm -rf "$CTX"' EXIT
 mkdir "$CTX/certificates"
 touch "$CTX/certificates/.keep"
-cp bin/sluice "$CTX/sluice"
+cp "${SLUICE_BINARY:-bin/sluice}" "$CTX/sluice"
 cp "$CA" "$CTX/ca-certificates.crt"
 cp deploy/Dockerfile "$CTX/Dockerfile"
 chmod 755 "$CTX" "$CTX/sluice" "$CTX/certificates"
