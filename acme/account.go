@@ -1,0 +1,84 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/go-acme/lego/v4/registration"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/store"
+)
+
+// accountKeyBits is the size of an account key. It is RSA in PKCS #1, the only kind that
+// the reference reads from acme.json.
+const accountKeyBits = 3072
+
+// account is an account at a CA, in the reference's JSON form.
+type account struct {
+	Email        string                 `json:"Email"`
+	Registration *registration.Resource `json:"Registration"`
+	PrivateKey   []byte                 `json:"PrivateKey"`
+	KeyType      string                 `json:"KeyType,omitempty"`
+
+	key crypto.PrivateKey
+}
+
+// GetEmail implements registration.User.
+func (a *account) GetEmail() string { return a.Email }
+
+// GetRegistration implements registration.User.
+func (a *account) GetRegistration() *registration.Resource { return a.Registration }
+
+// GetPrivateKey implements registration.User.
+func (a *account) GetPrivateKey() crypto.PrivateKey { return a.key }
+
+// loadAccount reads the account of a resolver, or makes a new key. An account of another
+// CA or e-mail address is not used again.
+func loadAccount(ctx context.Context, st store.Store, resolver string, cfg *config.ACME) (*account, error) {
+	b, err := st.Get(ctx, resolver+"/account")
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if err == nil {
+		a := &account{}
+		if err := json.Unmarshal(b, a); err != nil {
+			return nil, fmt.Errorf("account in storage: %w", err)
+		}
+		key, err := x509.ParsePKCS1PrivateKey(a.PrivateKey)
+		if err == nil && a.Email == cfg.Email && sameCA(a.Registration, cfg.CAServer) {
+			a.key = key
+			return a, nil
+		}
+	}
+	key, err := rsa.GenerateKey(rand.Reader, accountKeyBits)
+	if err != nil {
+		return nil, err
+	}
+	return &account{Email: cfg.Email, PrivateKey: x509.MarshalPKCS1PrivateKey(key), key: key}, nil
+}
+
+// sameCA compares the hosts of an account's URL and the CA's directory.
+func sameCA(r *registration.Resource, server string) bool {
+	if r == nil || r.URI == "" {
+		return true
+	}
+	a, err1 := url.Parse(r.URI)
+	b, err2 := url.Parse(server)
+	return err1 == nil && err2 == nil && a.Hostname() == b.Hostname()
+}
+
+func (a *account) save(ctx context.Context, st store.Store, resolver string) error {
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	return st.Put(ctx, resolver+"/account", b)
+}

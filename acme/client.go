@@ -1,0 +1,157 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-acme/lego/v4/certcrypto"
+	"github.com/go-acme/lego/v4/challenge/dns01"
+	"github.com/go-acme/lego/v4/challenge/http01"
+	"github.com/go-acme/lego/v4/challenge/tlsalpn01"
+	"github.com/go-acme/lego/v4/lego"
+	"github.com/go-acme/lego/v4/registration"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// keyType reads the key type of certificates as the reference spells it.
+func keyType(s string) (certcrypto.KeyType, error) {
+	switch strings.ToUpper(s) {
+	case "EC256":
+		return certcrypto.EC256, nil
+	case "EC384":
+		return certcrypto.EC384, nil
+	case "RSA2048":
+		return certcrypto.RSA2048, nil
+	case "", "RSA4096":
+		return certcrypto.RSA4096, nil
+	case "RSA8192":
+		return certcrypto.RSA8192, nil
+	}
+	return "", fmt.Errorf("keyType %q is not EC256, EC384, RSA2048, RSA4096 or RSA8192", s)
+}
+
+// httpClient reaches the CA with the resolver's time-outs and trust.
+func httpClient(cfg *config.ACME) (*http.Client, error) {
+	tc := &tls.Config{ServerName: cfg.CAServerName, MinVersion: tls.VersionTLS12}
+	if len(cfg.CACertificates) > 0 {
+		pool, err := lego.CreateCertPool(cfg.CACertificates, cfg.CASystemCertPool)
+		if err != nil {
+			return nil, fmt.Errorf("caCertificates: %w", err)
+		}
+		tc.RootCAs = pool
+	}
+	return &http.Client{
+		Timeout: time.Duration(cfg.ClientTimeout),
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSHandshakeTimeout:   30 * time.Second,
+			ResponseHeaderTimeout: time.Duration(cfg.ClientResponseHeaderTimeout),
+			TLSClientConfig:       tc,
+			ForceAttemptHTTP2:     true,
+		},
+	}, nil
+}
+
+// connect makes the lego client of a resolver and registers its account. It talks to the CA.
+func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
+	r.clientMu.Lock()
+	defer r.clientMu.Unlock()
+	if r.client != nil {
+		return r.client, nil
+	}
+	acc, err := loadAccount(ctx, r.store, r.name, r.cfg)
+	if err != nil {
+		return nil, err
+	}
+	hc, err := httpClient(r.cfg)
+	if err != nil {
+		return nil, err
+	}
+	lc := lego.NewConfig(acc)
+	lc.CADirURL, lc.UserAgent, lc.HTTPClient = r.cfg.CAServer, r.userAgent, hc
+	lc.Certificate.KeyType = r.keyType
+	lc.Certificate.DisableCommonName = r.cfg.DisableCommonName
+	if d := time.Duration(r.cfg.CertificateTimeout); d > 0 {
+		lc.Certificate.Timeout = d
+	}
+	c, err := lego.NewClient(lc)
+	if err != nil {
+		return nil, err
+	}
+	if acc.Registration == nil {
+		if acc.Registration, err = register(c, r.cfg.EAB); err != nil {
+			return nil, fmt.Errorf("account: %w", err)
+		}
+		if err := acc.save(ctx, r.store, r.name); err != nil {
+			return nil, fmt.Errorf("account: %w", err)
+		}
+	}
+	if err := r.setChallenges(c); err != nil {
+		return nil, err
+	}
+	r.client = c
+	return c, nil
+}
+
+func register(c *lego.Client, eab *config.EAB) (*registration.Resource, error) {
+	if eab != nil && eab.KID != "" {
+		return c.Registration.RegisterWithExternalAccountBinding(registration.RegisterEABOptions{
+			TermsOfServiceAgreed: true, Kid: eab.KID, HmacEncoded: eab.HMACEncoded,
+		})
+	}
+	return c.Registration.Register(registration.RegisterOptions{TermsOfServiceAgreed: true})
+}
+
+func (r *resolver) setChallenges(c *lego.Client) error {
+	if d := r.cfg.DNSChallenge; d != nil && d.Provider != "" {
+		if r.dns == nil {
+			return errors.New("dnsChallenge is not available in this build")
+		}
+		p, err := r.dns(d.Provider)
+		if err != nil {
+			return fmt.Errorf("dnsChallenge.provider %s: %w", d.Provider, err)
+		}
+		return c.Challenge.SetDNS01Provider(p, dnsOptions(d)...)
+	}
+	if h := r.cfg.HTTPChallenge; h != nil && h.EntryPoint != "" {
+		if err := c.Challenge.SetHTTP01Provider(httpProvider{r.challenges}, http01.SetDelay(time.Duration(h.Delay))); err != nil {
+			return err
+		}
+	}
+	if t := r.cfg.TLSChallenge; t != nil {
+		return c.Challenge.SetTLSALPN01Provider(tlsProvider{r.challenges}, tlsalpn01.SetDelay(time.Duration(t.Delay)))
+	}
+	return nil
+}
+
+func dnsOptions(d *config.DNSChallenge) []dns01.ChallengeOption {
+	p := d.Propagation
+	if p == nil {
+		p = &config.DNSPropagation{DisableChecks: d.DisablePropagationCheck, DelayBeforeChecks: d.DelayBeforeCheck}
+	}
+	opts := []dns01.ChallengeOption{
+		dns01.CondOption(len(d.Resolvers) > 0, dns01.AddRecursiveNameservers(dns01.ParseNameservers(d.Resolvers))),
+		dns01.CondOption(p.DisableANSChecks, dns01.DisableAuthoritativeNssPropagationRequirement()),
+		dns01.CondOption(p.RequireAllRNS, dns01.RecursiveNSsPropagationRequirement()),
+	}
+	wait := time.Duration(p.DelayBeforeChecks)
+	switch {
+	case p.DisableChecks:
+		opts = append(opts, dns01.PropagationWait(wait, true))
+	case wait > 0:
+		opts = append(opts, dns01.WrapPreCheck(func(domain, fqdn, value string, check dns01.PreCheckFunc) (bool, error) {
+			time.Sleep(wait) // lego calls this in the order's own goroutine
+			wait = 0
+			return check(fqdn, value)
+		}))
+	}
+	return opts
+}

@@ -1,0 +1,98 @@
+package acme
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"time"
+
+	legoacme "github.com/go-acme/lego/v4/acme"
+	"github.com/go-acme/lego/v4/acme/api"
+)
+
+const (
+	// firstWait and waitFactor give waits of 1, 4, 16 and 64 min and so on: four attempts in
+	// the first hour, below the five failures an hour that Let's Encrypt allows a name.
+	firstWait  = time.Minute
+	waitFactor = 4
+	maxWait    = 24 * time.Hour
+	// A CA that cannot be reached counts nothing against the name, so it is asked sooner.
+	firstNetWait = 2 * time.Second
+	maxNetWait   = 5 * time.Minute
+)
+
+// Attempt is what storage keeps of the trouble with a set of names.
+type Attempt struct {
+	Failures int       `json:"failures"`
+	Network  int       `json:"network,omitempty"`
+	Next     time.Time `json:"next"`
+	Error    string    `json:"error,omitempty"`
+	// ARI is when the CA asks for renewal; zero where it does not say. Checked is when it was asked.
+	ARI     time.Time `json:"ari,omitzero"`
+	Checked time.Time `json:"checked,omitzero"`
+	// Used is when a router last named the certificate.
+	Used time.Time `json:"used,omitzero"`
+}
+
+// fail notes a failed order and when the next may be made: exponential back-off with
+// jitter, never before the CA's Retry-After.
+func (a *Attempt) fail(err error, now time.Time) {
+	a.Error = err.Error()
+	var wait time.Duration
+	if isNetwork(err) {
+		a.Network++
+		wait = grow(firstNetWait, 2, a.Network, maxNetWait)
+	} else {
+		a.Failures++
+		wait = grow(firstWait, waitFactor, a.Failures, maxWait)
+	}
+	wait += time.Duration(rand.Int64N(int64(wait)/4 + 1))
+	var limited *legoacme.RateLimitedError
+	if errors.As(err, &limited) {
+		if d, err := api.ParseRetryAfter(limited.RetryAfter); err == nil && d > wait {
+			wait = d
+		}
+	}
+	a.Next = now.Add(wait)
+}
+
+func grow(first time.Duration, factor, n int, limit time.Duration) time.Duration {
+	d := first
+	for range n - 1 {
+		if d *= time.Duration(factor); d >= limit {
+			return limit
+		}
+	}
+	return d
+}
+
+// isNetwork reports whether the CA was not reached at all.
+func isNetwork(err error) bool {
+	var p *legoacme.ProblemDetails
+	if errors.As(err, &p) {
+		return false
+	}
+	var ne net.Error
+	var ue *url.Error
+	return errors.As(err, &ne) || errors.As(err, &ue)
+}
+
+// renewBefore is how long before its end a certificate of that lifetime is renewed. The
+// steps are the reference's.
+func renewBefore(life time.Duration) time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case life >= 365*day:
+		return 120 * day
+	case life >= 90*day:
+		return 30 * day
+	case life >= 30*day:
+		return 10 * day
+	case life >= 6*day:
+		return 2 * day
+	case life >= day:
+		return 6 * time.Hour
+	}
+	return min(20*time.Minute, life/3)
+}
