@@ -145,8 +145,13 @@ func (ls levels) typeAt(t reflect.Type, path []string) (reflect.Type, *field) {
 				return nil, nil
 			}
 			t, f = t.Elem(), nil
-		case reflect.Interface, reflect.String:
+		case reflect.Interface:
 			return t, f
+		case reflect.String: // a name in a map may contain dots
+			if f != nil {
+				return nil, nil
+			}
+			return t, nil
 		default:
 			return nil, nil
 		}

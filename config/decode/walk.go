@@ -294,8 +294,20 @@ func (w *walker) keepOurs(k *node, f *field) bool {
 
 func (w *walker) unknown(l *level, n *node) {
 	names := l.names(w.labels)
-	// One Problem per key the user wrote, so that each of several labels is named.
 	near := Nearest(n.key, names)
+	if w.static {
+		if gone, ok := explain(append(w.path, n.key)); ok {
+			w.problem(n, gone.code, gone.text, gone.hint)
+			return
+		}
+	}
+	if !w.labels {
+		n = &node{key: n.key, full: n.full, where: n.where}
+		if leaf := n; leaf.full == "" {
+			leaf.full = n.key
+		}
+	}
+	// One Problem per label, so that each of several labels is named.
 	n.leaves(func(leaf *node) {
 		hint := ""
 		switch deep := w.deeper(l, n.key); {

@@ -1,0 +1,64 @@
+package config
+
+// InternalEntryPoint is the entry point of the API, ping and metrics unless another is named.
+const InternalEntryPoint = "traefik"
+
+// NewStatic returns the static configuration of someone who says nothing.
+func NewStatic() *Static {
+	s := &Static{
+		Global: &Global{}, Core: &Core{}, ServersTransport: &StaticServersTransport{},
+		TCPServersTransport: &StaticTCPServersTransport{}, Providers: &Providers{}, Sluice: &Sluice{},
+	}
+	s.Core.SetDefaults()
+	s.ServersTransport.SetDefaults()
+	s.TCPServersTransport.SetDefaults()
+	s.Providers.SetDefaults()
+	s.Sluice.SetDefaults()
+	return s
+}
+
+// SetDefaults sets both lanes, and read time-outs that count time without progress.
+func (s *Sluice) SetDefaults() { s.Lane, s.ReadTimeoutMode = "auto", "progress" }
+
+// Complete adds the entry points that the reference adds: "http" on :80 if none but
+// "traefik" is declared, and "traefik" on :8080 if something needs it.
+func (s *Static) Complete() {
+	if s.EntryPoints == nil {
+		s.EntryPoints = map[string]*EntryPoint{}
+	}
+	declared := len(s.EntryPoints)
+	if s.EntryPoints[InternalEntryPoint] != nil {
+		declared--
+	}
+	if declared == 0 {
+		s.addEntryPoint("http", ":80")
+	}
+	if s.EntryPoints[InternalEntryPoint] == nil && s.needsInternal() {
+		s.addEntryPoint(InternalEntryPoint, ":8080")
+	}
+	if s.Log == nil {
+		s.Log = &Log{}
+		s.Log.SetDefaults()
+	}
+}
+
+func (s *Static) addEntryPoint(name, address string) {
+	ep := &EntryPoint{}
+	ep.SetDefaults()
+	ep.Address = address
+	s.EntryPoints[name] = ep
+}
+
+// needsInternal reports whether something is published on the internal entry point.
+func (s *Static) needsInternal() bool {
+	switch {
+	case s.API != nil && s.API.Insecure:
+		return true
+	case s.Ping != nil && !s.Ping.ManualRouting && s.Ping.EntryPoint == InternalEntryPoint:
+		return true
+	case s.Metrics != nil && s.Metrics.Prometheus != nil && !s.Metrics.Prometheus.ManualRouting &&
+		s.Metrics.Prometheus.EntryPoint == InternalEntryPoint:
+		return true
+	}
+	return s.Providers != nil && s.Providers.Rest != nil && s.Providers.Rest.Insecure
+}

@@ -1,0 +1,322 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// SplitAddress takes an entry point's address "[host]:port[/tcp|/udp]" apart. network is "tcp" or "udp".
+func SplitAddress(address string) (network, hostport string, err error) {
+	hostport, network, given := strings.Cut(address, "/")
+	switch {
+	case !given:
+		network = "tcp"
+	case strings.EqualFold(network, "tcp"), strings.EqualFold(network, "udp"):
+		network = strings.ToLower(network)
+	default:
+		return "", "", fmt.Errorf("%q: the protocol is tcp or udp", address)
+	}
+	if hostport == "" {
+		return "", "", fmt.Errorf("%q has no port; write \":80\"", address)
+	}
+	_, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		if _, e := strconv.ParseUint(hostport, 10, 16); e == nil {
+			return "", "", fmt.Errorf("%q lacks the colon; write \":%s\"", address, hostport)
+		}
+		return "", "", fmt.Errorf("%q is no address; write \"host:port\" or \":port\"", address)
+	}
+	if _, err := net.LookupPort(network, port); err != nil {
+		return "", "", fmt.Errorf("%q: %q is no port", address, port)
+	}
+	return network, hostport, nil
+}
+
+// checker collects the problems of a static configuration.
+type checker struct {
+	s        *Static
+	problems []Problem
+}
+
+func (c *checker) add(severity Severity, field, code, suggestion, format string, args ...any) {
+	c.problems = append(c.problems, Problem{Field: field, Code: code, Text: fmt.Sprintf(format, args...), Suggestion: suggestion, Severity: severity})
+}
+
+// Validate checks a completed static configuration as a whole. Errors are what it
+// cannot be started with; warnings are what the reference starts with as well, though it cannot work.
+// Field is the key in canonical spelling.
+func (s *Static) Validate() []Problem {
+	c := &checker{s: s}
+	names := make([]string, 0, len(s.EntryPoints))
+	for name := range s.EntryPoints {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		c.entryPoint(name, s.EntryPoints[name], names)
+	}
+	c.resolvers(names)
+	c.providers()
+	c.logs()
+	c.internals(names)
+	c.rest()
+	return c.problems
+}
+
+func (c *checker) oneOf(field, value string, fold bool, allowed ...string) {
+	for _, a := range allowed {
+		if value == a || fold && strings.EqualFold(value, a) {
+			return
+		}
+	}
+	if value == "" {
+		return
+	}
+	c.add(Warning, field, CodeInvalidValue, "one of "+strings.Join(allowed, ", "), "unknown value %q; the default is used", value)
+}
+
+func (c *checker) known(field, name string, names []string) {
+	for _, n := range names {
+		if n == name {
+			return
+		}
+	}
+	c.add(Warning, field, CodeUnknownEntryPoint, "declared: "+strings.Join(names, ", "), "there is no entry point %q", name)
+}
+
+func (c *checker) entryPoint(name string, e *EntryPoint, names []string) {
+	key := "entryPoints." + name
+	if e.Address == "" {
+		c.add(Error, key+".address", CodeInvalidValue, "write --entryPoints."+name+".address=:80", "the entry point %q has no address", name)
+	}
+	for i, a := range append([]string{e.Address}, e.SluiceAddresses...) {
+		field := key + ".address"
+		if i > 0 {
+			field = fmt.Sprintf("%s.sluiceAddresses.[%d]", key, i-1)
+		}
+		if a == "" {
+			continue
+		}
+		if _, _, err := SplitAddress(a); err != nil {
+			c.add(Error, field, CodeInvalidValue, "", "%v", err)
+		}
+	}
+	if r := e.HTTP.Redirections; r != nil && r.EntryPoint != nil {
+		c.redirect(key+".http.redirections.entryPoint", name, r.EntryPoint, names)
+	}
+	if e.ForwardedHeaders != nil {
+		c.ranges(key+".forwardedHeaders.trustedIPs", e.ForwardedHeaders.TrustedIPs)
+	}
+	if e.ProxyProtocol != nil {
+		c.ranges(key+".proxyProtocol.trustedIPs", e.ProxyProtocol.TrustedIPs)
+	}
+	if t := e.HTTP.TLS; t != nil && t.CertResolver != "" && c.s.CertificatesResolvers[t.CertResolver] == nil {
+		c.add(Warning, key+".http.tls.certResolver", CodeUnknownResolver, "", "there is no certificate resolver %q", t.CertResolver)
+	}
+	c.oneOf(key+".http.underscoreHeadersStrategy", e.HTTP.UnderscoreHeadersStrategy, false, "keep", "delete", "reject")
+	if e.HTTP3 != nil {
+		if network, _, err := SplitAddress(e.Address); err == nil && network == "udp" {
+			c.add(Error, key+".http3", CodeInvalidValue, "", "HTTP/3 needs a TCP entry point; the UDP port is opened beside it")
+		}
+	}
+}
+
+func (c *checker) redirect(key, name string, r *RedirectEntryPoint, names []string) {
+	if r.To == "" {
+		c.add(Warning, key+".to", CodeInvalidValue, "name an entry point or a \":port\"", "the redirection has no target")
+		return
+	}
+	if port, ok := strings.CutPrefix(r.To, ":"); ok {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			c.add(Warning, key+".to", CodeInvalidValue, "", "%q is no port", r.To)
+		}
+		return
+	}
+	if r.To == name {
+		c.add(Warning, key+".to", CodeLoop, "", "the entry point redirects to itself")
+	}
+	c.known(key+".to", r.To, names)
+}
+
+func (c *checker) ranges(field string, list []string) {
+	for i, s := range list {
+		if _, err := netip.ParsePrefix(s); err == nil {
+			continue
+		}
+		if _, err := netip.ParseAddr(s); err == nil {
+			continue
+		}
+		c.add(Error, fmt.Sprintf("%s.[%d]", field, i), CodeInvalidValue, "write 10.0.0.0/8 or 10.1.2.3", "%q is neither an address nor a range", s)
+	}
+}
+
+func (c *checker) resolvers(names []string) {
+	keys := make([]string, 0, len(c.s.CertificatesResolvers))
+	for name := range c.s.CertificatesResolvers {
+		keys = append(keys, name)
+	}
+	sort.Strings(keys)
+	for _, name := range keys {
+		r := c.s.CertificatesResolvers[name]
+		key := "certificatesResolvers." + name
+		if r.Tailscale != nil {
+			c.add(Error, key+".tailscale", CodeUnsupported, "use acme", "the Tailscale resolver is not supported")
+		}
+		if r.ACME == nil {
+			if r.Tailscale == nil {
+				c.add(Warning, key, CodeInvalidValue, "write --"+key+".acme.email", "the resolver has no settings")
+			}
+			continue
+		}
+		c.acme(key+".acme", r.ACME, names)
+	}
+}
+
+func (c *checker) acme(key string, a *ACME, names []string) {
+	if a.Storage == "" {
+		c.add(Error, key+".storage", CodeInvalidValue, "write --"+key+".storage=/data/acme.json", "the resolver needs a place to store certificates")
+	}
+	if u, err := url.Parse(a.CAServer); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		c.add(Error, key+".caServer", CodeInvalidValue, "", "%q is no address of a certificate authority", a.CAServer)
+	}
+	c.oneOf(key+".keyType", a.KeyType, true, "EC256", "EC384", "RSA2048", "RSA4096", "RSA8192")
+	if a.DNSChallenge == nil && a.HTTPChallenge == nil && a.TLSChallenge == nil {
+		c.add(Warning, key, CodeInvalidValue, "write --"+key+".tlsChallenge=true, .httpChallenge.entryPoint=NAME or .dnsChallenge.provider=NAME",
+			"the resolver names no challenge and can obtain no certificate")
+	}
+	if h := a.HTTPChallenge; h != nil && h.EntryPoint != "" {
+		c.known(key+".httpChallenge.entryPoint", h.EntryPoint, names)
+	}
+	if d := a.DNSChallenge; d != nil && d.Provider == "" {
+		c.add(Warning, key+".dnsChallenge.provider", CodeInvalidValue, "", "the DNS challenge names no provider")
+	}
+	if a.EAB != nil && (a.EAB.KID == "") != (a.EAB.HMACEncoded == "") {
+		c.add(Warning, key+".eab", CodeInvalidValue, "", "needs both kid and hmacEncoded")
+	}
+}
+
+func (c *checker) providers() {
+	p := c.s.Providers
+	if p == nil {
+		return
+	}
+	if f := p.File; f != nil {
+		switch {
+		case f.Filename == "" && f.Directory == "":
+			c.add(Warning, "providers.file", CodeInvalidValue, "write --providers.file.directory=/etc/sluice/dynamic", "the file provider has neither filename nor directory")
+		case f.Filename != "" && f.Directory != "":
+			c.add(Warning, "providers.file.filename", CodeConflict, "name one of them", "not used, because providers.file.directory is given")
+		}
+	}
+	if h := p.HTTP; h != nil {
+		if u, err := url.Parse(h.Endpoint); err != nil || u.Host == "" {
+			c.add(Error, "providers.http.endpoint", CodeInvalidValue, "write --providers.http.endpoint=http://host/path", "%q is no address", h.Endpoint)
+		}
+		if h.PollInterval <= 0 {
+			c.add(Error, "providers.http.pollInterval", CodeInvalidValue, "", "must be more than nothing")
+		}
+	}
+	if d := p.Docker; d != nil {
+		c.engine("providers.docker.endpoint", d.Endpoint)
+	}
+	if d := p.Swarm; d != nil {
+		c.engine("providers.swarm.endpoint", d.Endpoint)
+		if d.RefreshSeconds <= 0 {
+			c.add(Error, "providers.swarm.refreshSeconds", CodeInvalidValue, "", "must be more than nothing")
+		}
+	}
+}
+
+func (c *checker) engine(field, endpoint string) {
+	scheme, _, ok := strings.Cut(endpoint, "://")
+	switch {
+	case ok && (scheme == "unix" || scheme == "tcp" || scheme == "http" || scheme == "https" || scheme == "ssh" || scheme == "npipe"):
+	case strings.HasPrefix(endpoint, "/"):
+		c.add(Warning, field, CodeInvalidValue, "write unix://"+endpoint, "%q is no address of an engine", endpoint)
+	default:
+		c.add(Warning, field, CodeInvalidValue, "write unix:///var/run/docker.sock, tcp://host:2375 or ssh://user@host", "%q is no address of an engine", endpoint)
+	}
+}
+
+func (c *checker) logs() {
+	if l := c.s.Log; l != nil {
+		c.oneOf("log.level", l.Level, true, "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC")
+		c.oneOf("log.format", l.Format, false, "common", "json")
+		if l.OTLP != nil {
+			c.add(Warning, "log.otlp", CodeUnsupported, "read the process's output", "logs are not sent by OTLP")
+		}
+	}
+	a := c.s.AccessLog
+	if a == nil {
+		return
+	}
+	c.oneOf("accessLog.format", a.Format, false, "common", "genericCLF", "json")
+	if a.OTLP != nil {
+		c.add(Warning, "accessLog.otlp", CodeUnsupported, "read the file or the process's output", "access logs are not sent by OTLP")
+	}
+	if f := a.Fields; f != nil {
+		c.oneOf("accessLog.fields.defaultMode", f.DefaultMode, false, "keep", "drop", "redact")
+	}
+}
+
+// internals checks the entry points of the API, ping and metrics.
+func (c *checker) internals(names []string) {
+	if p := c.s.Ping; p != nil && !p.ManualRouting {
+		c.known("ping.entryPoint", p.EntryPoint, names)
+	}
+	m := c.s.Metrics
+	if m == nil {
+		return
+	}
+	if p := m.Prometheus; p != nil && !p.ManualRouting {
+		c.known("metrics.prometheus.entryPoint", p.EntryPoint, names)
+	}
+	for _, kind := range []struct {
+		field string
+		given bool
+	}{{"datadog", m.Datadog != nil}, {"statsD", m.StatsD != nil}, {"influxDB2", m.InfluxDB2 != nil}, {"otlp", m.OTLP != nil}} {
+		if kind.given {
+			c.add(Warning, "metrics."+kind.field, CodeUnsupported, "write --metrics.prometheus=true", "metrics are offered for Prometheus only")
+		}
+	}
+}
+
+func (c *checker) rest() {
+	s := c.s
+	if s.Core != nil {
+		c.oneOf("core.defaultRuleSyntax", s.Core.DefaultRuleSyntax, true, "v3", "v2")
+	}
+	if s.API != nil && s.API.BasePath != "" && s.API.BasePath[0] != '/' {
+		c.add(Error, "api.basePath", CodeInvalidValue, "write /"+s.API.BasePath, "must begin with a slash")
+	}
+	if t := s.Tracing; t != nil && (t.SampleRate < 0 || t.SampleRate > 1) {
+		c.add(Error, "tracing.sampleRate", CodeInvalidValue, "", "must be between 0 and 1")
+	}
+	if x := s.Experimental; x != nil {
+		const text = "plugins are not supported; routers that use them answer 503"
+		if len(x.Plugins) > 0 {
+			c.add(Warning, "experimental.plugins", CodeUnsupported, "", text)
+		}
+		if len(x.LocalPlugins) > 0 {
+			c.add(Warning, "experimental.localPlugins", CodeUnsupported, "", text)
+		}
+	}
+	if s.Spiffe != nil {
+		c.add(Warning, "spiffe", CodeUnsupported, "use serversTransport certificates", "SPIFFE is not supported")
+	}
+	if s.OCSP != nil {
+		c.add(Warning, "ocsp", CodeUnsupported, "", "OCSP stapling is not supported")
+	}
+	if s.Sluice != nil {
+		c.oneOf("sluice.lane", s.Sluice.Lane, false, "auto", "handler", "loop")
+		c.oneOf("sluice.readTimeoutMode", s.Sluice.ReadTimeoutMode, false, "progress", "total")
+		if s.Sluice.Loops < 0 {
+			c.add(Error, "sluice.loops", CodeInvalidValue, "", "must not be negative")
+		}
+	}
+}
