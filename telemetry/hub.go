@@ -1,0 +1,340 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// drainEvery is how long log lines wait for company before they are written.
+const drainEvery = 20 * time.Millisecond
+
+// Options set up a Hub.
+type Options struct {
+	// Static says what is logged and measured; its entry points' observability counts for
+	// requests that no router matched.
+	Static *config.Static
+	// Stdout takes the access log that has no file; nil means os.Stdout.
+	Stdout io.Writer
+	// Certificates returns the certificates offered to clients, ServersUp the servers under a
+	// health check; both are asked on each scrape and may be nil.
+	Certificates func() []*x509.Certificate
+	ServersUp    func() []ServerUp
+	// Location is the time zone of local times; nil means the system's.
+	Location *time.Location
+	Log      zerolog.Logger
+}
+
+// ServerUp is the state of a server under a health check.
+type ServerUp struct {
+	Service, URL string
+	Up           bool
+}
+
+// Hub joins what the lanes tell of requests: the access log, metrics and counters. It is
+// the Sink of the handler lane and safe for concurrent use; loops take a Shard each.
+type Hub struct {
+	format *format
+	filter filter
+	wants  Wants
+	output *output
+
+	logInternals, countInternals bool
+	// quiet and unmeasured are entry points whose observability is off.
+	quiet, unmeasured map[string]bool
+
+	bounds       []float64
+	nanos        []int64
+	headerLabels []headerLabel
+	registry     *prometheus.Registry
+	exposed      *config.Prometheus
+
+	certificates func() []*x509.Certificate
+	serversUp    func() []ServerUp
+	location     *time.Location
+	log          zerolog.Logger
+
+	requests atomic.Uint64
+	shared   []*Shard
+	poke     chan struct{}
+
+	mu      sync.Mutex // shards, gauges
+	shards  []*Shard
+	gauges  map[connectionKey]*atomic.Int64
+	scrape  sync.Mutex // one scrape or fold at a time
+	live    atomic.Pointer[names]
+	reloads atomic.Uint64
+	loaded  atomic.Int64 // ns since 1970
+	failed  atomic.Bool
+}
+
+type connectionKey struct{ entryPoint, protocol string }
+
+// New checks the options and opens the access log.
+func New(o Options) (*Hub, error) {
+	if o.Static == nil {
+		o.Static = &config.Static{}
+	}
+	if o.Stdout == nil {
+		o.Stdout = os.Stdout
+	}
+	h := &Hub{
+		certificates: o.Certificates, serversUp: o.ServersUp, location: o.Location, log: o.Log,
+		quiet: map[string]bool{}, unmeasured: map[string]bool{},
+		poke: make(chan struct{}, 1), gauges: map[connectionKey]*atomic.Int64{},
+	}
+	for name, ep := range o.Static.EntryPoints {
+		if b := ep.Observability; b != nil {
+			h.quiet[name] = b.AccessLogs != nil && !*b.AccessLogs
+			h.unmeasured[name] = b.Metrics != nil && !*b.Metrics
+		}
+	}
+	if err := h.setMetrics(o.Static.Metrics); err != nil {
+		return nil, err
+	}
+	if err := h.setAccessLog(o.Static.AccessLog, o.Stdout); err != nil {
+		return nil, err
+	}
+	for range min(runtime.GOMAXPROCS(0), 8) {
+		h.shared = append(h.shared, h.Shard())
+	}
+	return h, nil
+}
+
+func (h *Hub) setAccessLog(c *config.AccessLog, stdout io.Writer) (err error) {
+	if c == nil {
+		return nil
+	}
+	h.logInternals = c.AddInternals
+	if h.format, err = newFormat(c); err != nil {
+		return err
+	}
+	if h.filter, err = newFilter(c.Filters); err != nil {
+		return err
+	}
+	logged := h.format.wants()
+	h.wants.Request, h.wants.Response = h.wants.Request || logged.Request, logged.Response
+	h.wants.requestAll, h.wants.responseAll = logged.requestAll, logged.responseAll
+	h.wants.request = append(h.wants.request, logged.request...)
+	h.wants.response = logged.response
+	h.output, err = openOutput(c.FilePath, stdout)
+	return err
+}
+
+// Wants tells the lanes which fields of heads to put into Records.
+func (h *Hub) Wants() *Wants { return &h.wants }
+
+// Shard returns a new Shard, for one loop. Shards are never given back.
+func (h *Hub) Shard() *Shard {
+	s := newShard(h)
+	h.mu.Lock()
+	h.shards = append(h.shards, s)
+	h.mu.Unlock()
+	return s
+}
+
+// Request implements Sink for many goroutines.
+func (h *Hub) Request(r *Record) { h.shared[rand.IntN(len(h.shared))].Request(r) }
+
+// logs and counts say whether r belongs into the access log and into the counters.
+func (h *Hub) logs(r *Record) bool {
+	if r.NoAccessLog || r.Internal && !h.logInternals {
+		return false
+	}
+	return r.Router != "" || !h.quiet[r.EntryPoint]
+}
+
+func (h *Hub) counts(r *Record) bool {
+	if r.NoMetrics || r.Internal && !h.countInternals {
+		return false
+	}
+	return r.Router != "" || !h.unmeasured[r.EntryPoint]
+}
+
+func (h *Hub) wake() {
+	select {
+	case h.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes the access log until ctx ends, then writes what is left. Call Close after it.
+func (h *Hub) Run(ctx context.Context) error {
+	if h.output == nil {
+		<-ctx.Done()
+		return nil
+	}
+	spares := map[*Shard][]byte{}
+	for {
+		select {
+		case <-ctx.Done():
+			h.drain(spares)
+			return nil
+		case <-h.poke:
+		}
+		h.drain(spares)
+		select {
+		case <-ctx.Done():
+		case <-time.After(drainEvery):
+		}
+	}
+}
+
+func (h *Hub) drain(spares map[*Shard][]byte) {
+	h.mu.Lock()
+	shards := h.shards
+	h.mu.Unlock()
+	for _, s := range shards {
+		lines := s.take(spares[s])
+		spares[s] = lines
+		if len(lines) == 0 {
+			continue
+		}
+		if err := h.output.write(lines); err != nil {
+			h.log.Error().Err(err).Str(File, h.output.path).Msg("access log not written")
+		}
+	}
+}
+
+// Reopen opens the file of the access log anew, after a rotation from outside (SIGUSR1).
+// What waits is written to the old file first. On an error the old file stays in use.
+func (h *Hub) Reopen() error {
+	if h.output == nil {
+		return nil
+	}
+	h.drain(map[*Shard][]byte{})
+	return h.output.reopen()
+}
+
+// Close writes what is left and closes the file of the access log.
+func (h *Hub) Close() error {
+	if h.output == nil {
+		return nil
+	}
+	h.drain(map[*Shard][]byte{})
+	return h.output.close()
+}
+
+// Connections returns the number of open connections of an entry point, which its owner
+// adds to and takes from; protocol is "TCP" or "UDP".
+func (h *Hub) Connections(entryPoint, protocol string) *atomic.Int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key := connectionKey{entryPoint, protocol}
+	if h.gauges[key] == nil {
+		h.gauges[key] = new(atomic.Int64)
+	}
+	return h.gauges[key]
+}
+
+// Reloaded tells that rt is live now. Series of routers and services that it does not
+// have any more are shown once more and then given up.
+func (h *Hub) Reloaded(rt *config.Runtime) {
+	h.reloads.Add(1)
+	h.failed.Store(false)
+	h.loaded.Store(time.Now().UnixNano())
+	live := &names{routers: make(map[string]bool, len(rt.Routers)), services: make(map[string]bool, len(rt.Services))}
+	for name := range rt.Routers {
+		live.routers[name] = true
+	}
+	for name := range rt.Services {
+		live.services[name] = true
+	}
+	h.live.Store(live)
+	if h.registry == nil {
+		h.foldAll(live)
+	}
+}
+
+// ReloadFailed tells that a configuration could not be made live.
+func (h *Hub) ReloadFailed() {
+	h.reloads.Add(1)
+	h.failed.Store(true)
+}
+
+func (h *Hub) foldAll(live *names) {
+	h.scrape.Lock()
+	defer h.scrape.Unlock()
+	for _, s := range h.allShards() {
+		s.fold(live)
+	}
+}
+
+func (h *Hub) allShards() []*Shard {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.shards
+}
+
+// Counters sums what the shards have counted.
+func (h *Hub) Counters() Counters {
+	c := Counters{Classes: map[string]uint64{}, Reasons: map[string]uint64{}, Connections: map[string]int64{}}
+	h.scrape.Lock()
+	defer h.scrape.Unlock()
+	for _, s := range h.allShards() {
+		s.each(func(one *cell) {
+			c.Requests += one.n
+			c.Retries += one.retries
+			if one.code >= 500 {
+				c.Failed += one.n
+			}
+			if one.code >= 100 && one.code < 600 {
+				c.Classes[string(rune('0'+one.code/100))+"xx"] += one.n
+			}
+		})
+		s.mu.Lock()
+		for _, r := range s.reasons {
+			c.Reasons[r.reason] += r.n
+		}
+		c.RequestBytes += s.traffic.in
+		c.ResponseBytes += s.traffic.out
+		c.LinesDropped += s.dropped
+		s.mu.Unlock()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, g := range h.gauges {
+		c.Connections[key.entryPoint] += g.Load()
+	}
+	return c
+}
+
+// names are the routers and services of the live configuration.
+type names struct{ routers, services map[string]bool }
+
+func (n *names) has(c *cell) bool {
+	return n == nil || (c.router == "" || n.routers[c.router]) &&
+		(c.service == "" || n.services[c.service]) && (c.balancer == "" || n.services[c.balancer])
+}
+
+// rest is the series that a request counts for when what is gone is left out.
+func (n *names) rest(c *cell) series {
+	key := c.series
+	if key.router != "" && !n.routers[key.router] {
+		key.router = ""
+	}
+	if key.balancer != "" && !n.services[key.balancer] {
+		key.balancer, key.reached = "", false
+	}
+	if key.service != "" && !n.services[key.service] {
+		key.service = ""
+		if key.balancer == "" {
+			key.reached = false
+		}
+	}
+	return key
+}
+
+var errClosed = errors.New("the access log is closed")

@@ -1,0 +1,293 @@
+package telemetry
+
+import (
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+)
+
+const (
+	// cacheSize is the number of slots of a shard's direct-mapped cache; a power of two.
+	cacheSize = 512
+	// wakeAt is how much waits in a buffer before its writer is hurried; dropAt is how much
+	// may wait: beyond it lines are dropped and counted, as a loop must never wait for a disk.
+	wakeAt = 128 << 10
+	dropAt = 8 << 20
+	// keepBuffer is the capacity a buffer may keep between drains.
+	keepBuffer = 1 << 20
+	// maxLabelled bounds the series of one shard that exist for the sake of header labels.
+	maxLabelled = 10_000
+)
+
+// Shard takes the finished requests of one loop: log bytes into its buffer, and counters.
+// It has one writer; its mutex is there for the rare drain and scrape, so that counters
+// are plain integers. Request allocates only where a series is new.
+type Shard struct {
+	hub *Hub
+
+	mu      sync.Mutex
+	buf     []byte
+	clock   clock
+	cache   [cacheSize]*cell
+	cells   map[series]*cell
+	list    []*cell
+	labels  int
+	scratch []byte
+	// reasons is short and walked: most requests have none.
+	reasons []reasonCount
+	traffic traffic
+	// next and left are the numbers of requests in hand; block is how many were taken last.
+	next, left, block uint64
+	blockSecond       int64
+	dropped           uint64
+
+	_ [64]byte // keeps two loops' shards off one cache line
+}
+
+type reasonCount struct {
+	reason string
+	n      uint64
+}
+
+// traffic counts bytes with heads.
+type traffic struct{ in, out uint64 }
+
+// series is what requests are told apart by. Totals per entry point, router and service
+// are summed from it on scrape.
+type series struct {
+	entryPoint, router, service, balancer string
+	// labels are the values of the header labels, joined by "\x1f".
+	labels              string
+	code, originCode    int16
+	method, protocol    uint8
+	reached             bool
+	tlsVersion, tlsSuit uint16
+}
+
+// cell holds the counters of one series. hist are the bucket counts of the whole request,
+// then those of the service's share.
+type cell struct {
+	series
+	n, in, out, retries uint64
+	sum, originSum      int64
+	hist                []uint64
+}
+
+func newShard(h *Hub) *Shard {
+	return &Shard{hub: h, cells: make(map[series]*cell), clock: clock{location: h.location}}
+}
+
+// Request implements Sink for one writer.
+func (s *Shard) Request(r *Record) {
+	h := s.hub
+	s.mu.Lock()
+	if r.Reason != "" {
+		s.countReason(r.Reason)
+	}
+	if r.Method == "" {
+		s.mu.Unlock()
+		return
+	}
+	s.traffic.in += uint64(r.RequestHead + r.RequestBytes)
+	s.traffic.out += uint64(r.ResponseHead + r.ResponseBytes)
+	if h.counts(r) {
+		s.count(r)
+	}
+	wake := false
+	if h.format != nil && h.logs(r) {
+		wake = s.log(r)
+	}
+	s.mu.Unlock()
+	if wake {
+		h.wake()
+	}
+}
+
+func (s *Shard) countReason(reason string) {
+	for i := range s.reasons {
+		if s.reasons[i].reason == reason {
+			s.reasons[i].n++
+			return
+		}
+	}
+	s.reasons = append(s.reasons, reasonCount{strings.Clone(reason), 1})
+}
+
+// log appends the line of r and reports whether the writer must be told.
+func (s *Shard) log(r *Record) bool {
+	number := s.number(r.Start)
+	if !s.hub.filter.keeps(r) {
+		return false
+	}
+	before := len(s.buf)
+	if before >= dropAt {
+		s.dropped++
+		return false
+	}
+	s.buf = s.hub.format.append(s.buf, r, number, &s.clock)
+	return before == 0 || before < wakeAt && len(s.buf) >= wakeAt
+}
+
+// number gives the request its number. Numbers come from a counter that all shards
+// share, in blocks that grow while requests come fast: a counter touched by every
+// request would travel from core to core.
+func (s *Shard) number(start int64) uint64 {
+	if s.left == 0 {
+		second := start / int64(time.Second)
+		if second == s.blockSecond {
+			s.block = min(2*s.block, 256)
+		} else {
+			s.block = 1
+		}
+		s.block, s.blockSecond = max(1, s.block), second
+		s.next = s.hub.requests.Add(s.block) - s.block + 1
+		s.left = s.block
+	}
+	n := s.next
+	s.next++
+	s.left--
+	return n
+}
+
+func (s *Shard) count(r *Record) {
+	key := series{
+		entryPoint: r.EntryPoint, router: r.Router, service: r.Service, balancer: r.Balancer,
+		code: int16(r.Status), originCode: int16(r.OriginStatus),
+		method: methodIndex(r.Method), protocol: protocolIndex(r),
+		reached: r.reached(), tlsVersion: r.TLSVersion, tlsSuit: r.TLSCipher,
+	}
+	if len(s.hub.headerLabels) > 0 {
+		key.labels, s.scratch = s.hub.labelValues(r, s.scratch)
+	}
+	slot := &s.cache[slotOf(&key)]
+	c := *slot
+	if c == nil || c.series != key {
+		c = s.cell(key)
+		*slot = c
+	}
+	c.n++
+	c.in += uint64(r.RequestBytes)
+	c.out += uint64(r.ResponseBytes)
+	c.retries += uint64(r.Retries)
+	c.sum += r.Duration
+	c.hist[s.hub.bucket(r.Duration)]++
+	if key.reached {
+		c.originSum += r.OriginDuration
+		c.hist[len(s.hub.bounds)+1+s.hub.bucket(r.OriginDuration)]++
+	}
+}
+
+// slotOf mixes the addresses of the names, which are the same for all requests of a
+// route, with what differs among its requests. A clash costs a map look-up, no more.
+func slotOf(k *series) uint32 {
+	x := addressOf(k.router) ^ addressOf(k.balancer)<<3 ^ addressOf(k.entryPoint)<<7 ^ addressOf(k.labels)<<11
+	x ^= uint64(uint16(k.code))<<17 ^ uint64(k.method)<<27 ^ uint64(k.protocol)<<31 ^ uint64(k.tlsVersion)<<33
+	x *= 0x9e3779b97f4a7c15
+	return uint32(x>>40) & (cacheSize - 1)
+}
+
+func addressOf(s string) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.StringData(s)))) }
+
+// cell finds or makes the counters of a series. The key of a new one is cloned: a
+// Record's strings live only as long as the call.
+func (s *Shard) cell(key series) *cell {
+	if c := s.cells[key]; c != nil {
+		return c
+	}
+	if key.labels != "" && s.labels >= maxLabelled {
+		key.labels = ""
+		return s.cell(key)
+	}
+	key.entryPoint, key.router = strings.Clone(key.entryPoint), strings.Clone(key.router)
+	key.service, key.balancer = strings.Clone(key.service), strings.Clone(key.balancer)
+	key.labels = strings.Clone(key.labels)
+	c := &cell{series: key, hist: make([]uint64, 2*(len(s.hub.bounds)+1))}
+	s.cells[key] = c
+	s.list = append(s.list, c)
+	if key.labels != "" {
+		s.labels++
+	}
+	return c
+}
+
+// take gives the log bytes that wait and leaves the spare buffer in their place.
+func (s *Shard) take(spare []byte) []byte {
+	if cap(spare) > keepBuffer {
+		spare = nil
+	}
+	s.mu.Lock()
+	full := s.buf
+	s.buf = spare[:0]
+	s.mu.Unlock()
+	return full
+}
+
+// each calls do with a copy of every cell. It holds the shard for a few hundred cells
+// at a time, so that a scrape does not hold up its loop. Cells are not removed meanwhile:
+// the hub's scrape lock is held.
+func (s *Shard) each(do func(*cell)) {
+	const step = 256
+	copies := make([]cell, 0, step)
+	hist := make([]uint64, 0, step*2*(len(s.hub.bounds)+1))
+	for from := 0; ; from += step {
+		copies, hist = copies[:0], hist[:0]
+		s.mu.Lock()
+		to := min(from+step, len(s.list))
+		for i := from; i < to; i++ {
+			c := *s.list[i]
+			at := len(hist)
+			hist = append(hist, c.hist...)
+			c.hist = hist[at:len(hist):len(hist)]
+			copies = append(copies, c)
+		}
+		s.mu.Unlock()
+		for i := range copies {
+			do(&copies[i])
+		}
+		if len(copies) < step {
+			return
+		}
+	}
+}
+
+// fold gives up the series of routers and services that are gone: their requests still
+// count for what is left of them.
+func (s *Shard) fold(live *names) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	kept := s.list[:0]
+	var gone []*cell
+	for _, c := range s.list {
+		if live.has(c) {
+			kept = append(kept, c)
+			continue
+		}
+		gone = append(gone, c)
+		delete(s.cells, c.series)
+		if c.labels != "" {
+			s.labels--
+		}
+	}
+	if len(gone) == 0 {
+		return
+	}
+	clear(s.list[len(kept):])
+	s.list = kept
+	s.cache = [cacheSize]*cell{}
+	for _, c := range gone {
+		s.cell(live.rest(c)).add(c)
+	}
+}
+
+func (c *cell) add(o *cell) {
+	c.n += o.n
+	c.in += o.in
+	c.out += o.out
+	c.retries += o.retries
+	c.sum += o.sum
+	c.originSum += o.originSum
+	for i := range c.hist {
+		c.hist[i] += o.hist[i]
+	}
+}
