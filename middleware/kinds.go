@@ -1,0 +1,100 @@
+package middleware
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/middleware/auth"
+	"github.com/sluice-edge/sluice/middleware/header"
+	"github.com/sluice-edge/sluice/middleware/limit"
+	"github.com/sluice-edge/sluice/middleware/rewrite"
+)
+
+// mw shortens the rows of the table.
+type mw = config.Middleware
+
+// kinds is the table of kinds, in the order of config.Middleware.
+func kinds() []kind {
+	return slices.Concat(pathKinds(), headKinds(), authKinds(), limitKinds(), otherKinds())
+}
+
+func pathKinds() []kind {
+	return []kind{
+		{"addPrefix", func(c *mw) bool { return c.AddPrefix != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(rewrite.NewAddPrefix(c.AddPrefix)) }},
+		{"stripPrefix", func(c *mw) bool { return c.StripPrefix != nil },
+			func(_ string, c *mw, d Deps) (Built, error) { return op(rewrite.NewStripPrefix(c.StripPrefix, d.Warn)) }},
+		{"stripPrefixRegex", func(c *mw) bool { return c.StripPrefixRegex != nil },
+			func(_ string, c *mw, d Deps) (Built, error) {
+				return op(rewrite.NewStripPrefixRegex(c.StripPrefixRegex, d.Warn))
+			}},
+		{"replacePath", func(c *mw) bool { return c.ReplacePath != nil },
+			func(_ string, c *mw, d Deps) (Built, error) { return op(rewrite.NewReplacePath(c.ReplacePath, d.Warn)) }},
+		{"replacePathRegex", func(c *mw) bool { return c.ReplacePathRegex != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) {
+				return op(rewrite.NewReplacePathRegex(c.ReplacePathRegex))
+			}},
+		{"redirectRegex", func(c *mw) bool { return c.RedirectRegex != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(rewrite.NewRedirectRegex(c.RedirectRegex)) }},
+		{"redirectScheme", func(c *mw) bool { return c.RedirectScheme != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(rewrite.NewRedirectScheme(c.RedirectScheme)) }},
+		{"encodedCharacters", func(c *mw) bool { return c.EncodedCharacters != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) {
+				return op(rewrite.NewEncodedCharacters(c.EncodedCharacters), nil)
+			}},
+		{"rewriteLocation", func(c *mw) bool { return c.RewriteLocation != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) {
+				return op(rewrite.NewRewriteLocation(c.RewriteLocation), nil)
+			}},
+	}
+}
+
+func headKinds() []kind {
+	return []kind{
+		{"headers", func(c *mw) bool { return c.Headers != nil },
+			func(_ string, c *mw, d Deps) (Built, error) { return op(header.New(c.Headers, d.Warn)) }},
+	}
+}
+
+func authKinds() []kind {
+	return []kind{
+		{"basicAuth", func(c *mw) bool { return c.BasicAuth != nil },
+			func(n string, c *mw, d Deps) (Built, error) {
+				return op(auth.NewBasic(n, c.BasicAuth, d.State, d.Warn))
+			}},
+	}
+}
+
+func limitKinds() []kind {
+	return []kind{
+		{"ipAllowList", func(c *mw) bool { return c.IPAllowList != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(limit.NewIPAllowList(c.IPAllowList)) }},
+		{"ipWhiteList", func(c *mw) bool { return c.IPWhiteList != nil },
+			func(_ string, c *mw, d Deps) (Built, error) {
+				d.warn("ipWhiteList", "is deprecated", "write ipAllowList, with the same options")
+				return op(limit.NewIPAllowList(&config.IPAllowList{
+					SourceRange: c.IPWhiteList.SourceRange, IPStrategy: c.IPWhiteList.IPStrategy}))
+			}},
+		{"ipDenyList", func(c *mw) bool { return c.IPDenyList != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(limit.NewIPDenyList(c.IPDenyList)) }},
+	}
+}
+
+func otherKinds() []kind {
+	return []kind{
+		{"chain", func(c *mw) bool { return c.Chain != nil },
+			func(string, *mw, Deps) (Built, error) { return Built{}, nil }},
+		{"plugin", func(c *mw) bool { return len(c.Plugin) > 0 },
+			func(_ string, c *mw, _ Deps) (Built, error) {
+				return Built{}, &OptionError{Field: "plugin", Text: "plugins are not supported: " +
+					slices.Sorted(maps.Keys(c.Plugin))[0], Remedy: "see the list of middlewares for a built-in one"}
+			}},
+	}
+}
+
+func (d Deps) warn(field, text, remedy string) {
+	if d.Warn != nil {
+		d.Warn(field, text, remedy)
+	}
+}
