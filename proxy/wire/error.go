@@ -38,6 +38,7 @@ var (
 	ErrCoding          = &Error{501, exchange.BadRequest, "Transfer-Encoding is not exactly chunked"}
 	ErrCodings         = bad("more than one Transfer-Encoding, or one in HTTP/1.0")
 	ErrLengthAndCoding = bad("both Content-Length and Transfer-Encoding")
+	ErrOptions         = bad("too many connection options")
 	ErrExpect          = &Error{417, exchange.BadRequest, "unknown expectation"}
 	ErrHeadTooLarge    = &Error{431, exchange.HeadTooLarge, "head too large"}
 	ErrManyFields      = &Error{431, exchange.HeadTooLarge, "too many fields"}

@@ -116,12 +116,22 @@ func length(s string) (int64, bool) {
 }
 
 // connection is what Connection fields say.
-type connection struct{ close, keepAlive, upgrade bool }
+type connection struct {
+	close, keepAlive, upgrade bool
+	options                   int
+}
 
-func (c *connection) read(list string) {
+// maxOptions bounds the connection options of a head: each costs a walk over the fields.
+const maxOptions = 64
+
+// read takes a Connection field and reports whether the number of options is still sane.
+func (c *connection) read(list string) bool {
 	for list != "" {
 		var t string
 		t, list = nextToken(list)
+		if c.options++; c.options > maxOptions {
+			return false
+		}
 		switch len(t) {
 		case 5:
 			c.close = c.close || is(t, "close")
@@ -131,4 +141,5 @@ func (c *connection) read(list string) {
 			c.keepAlive = c.keepAlive || is(t, "keep-alive")
 		}
 	}
+	return true
 }

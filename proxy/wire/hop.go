@@ -8,27 +8,23 @@ import "github.com/sluice-edge/sluice/proxy/exchange"
 func connectionFields(ex *exchange.Exchange, fw *Forwarding) {
 	fields := &ex.Req.Fields
 	kept := ""
-	for i := fields.Index("Connection", 0); i >= 0; i = fields.Index("Connection", i+1) {
+	for k := 0; ; k++ {
+		i := nth(fields, "Connection", k) // places move when fields go
+		if i < 0 {
+			break
+		}
 		list := fields.At(i).Value
 		for list != "" {
 			var t string
 			t, list = nextToken(list)
-			if t == "" || connectionWord(t) || framesOrRoutes(t) || forwardedName(t) {
-				continue
-			}
-			if containsFold(fw.Connection, t) {
-				if kept != "" {
-					kept = ex.HoldString(kept, ", ", t)
-				} else {
-					kept = t
-				}
-				continue
-			}
-			if j := fields.Index(t, 0); j >= 0 {
+			switch {
+			case t == "" || connectionWord(t) || framesOrRoutes(t) || forwardedName(t):
+			case !containsFold(fw.Connection, t):
 				fields.Del(t)
-				i = -1 // places have moved: begin again; what is named now is gone
-				kept = ""
-				break
+			case kept != "":
+				kept = ex.HoldString(kept, ", ", t)
+			default:
+				kept = t
 			}
 		}
 	}
@@ -46,6 +42,15 @@ func connectionFields(ex *exchange.Exchange, fw *Forwarding) {
 	} else {
 		fields.Del("Connection")
 	}
+}
+
+// nth returns the place of the k-th field of that name, or -1.
+func nth(fields *exchange.Fields, name string, k int) int {
+	i := fields.Index(name, 0)
+	for ; i >= 0 && k > 0; k-- {
+		i = fields.Index(name, i+1)
+	}
+	return i
 }
 
 func containsFold(list []string, s string) bool {

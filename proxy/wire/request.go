@@ -244,8 +244,8 @@ func (s *requestState) note(f exchange.Field) (keep bool, e *Error) {
 			return false, ErrTrailerName
 		}
 	case 10:
-		if is(f.Name, "connection") {
-			s.conn.read(f.Value)
+		if is(f.Name, "connection") && !s.conn.read(f.Value) {
+			return false, ErrOptions
 		}
 	case 14:
 		if is(f.Name, "content-length") {

@@ -124,8 +124,8 @@ func (s *responseState) note(f exchange.Field) (keep bool, e *Error) {
 			s.upgrade = f.Value
 		}
 	case 10:
-		if is(f.Name, "connection") {
-			s.conn.read(f.Value)
+		if is(f.Name, "connection") && !s.conn.read(f.Value) {
+			return false, ErrResponseField
 		}
 	case 14:
 		if is(f.Name, "content-length") {
