@@ -190,7 +190,7 @@ func (c *compiler) suggest(e *Expr) string {
 	}
 	best, near := "", 4
 	for _, m := range c.grammar.matchers {
-		if d := distance(low, strings.ToLower(m.name)); d < near {
+		if d := Distance(low, strings.ToLower(m.name)); d < near {
 			best, near = m.name, d
 		}
 	}
@@ -209,8 +209,8 @@ func (c *compiler) note(pos int, suggestion, format string, args ...any) {
 	c.rule.notes = append(c.rule.notes, Note{Col: pos + 1, Text: fmt.Sprintf(format, args...), Suggestion: suggestion})
 }
 
-// distance is the number of single-byte edits from a to b.
-func distance(a, b string) int {
+// Distance is the number of single-byte edits from a to b.
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
