@@ -40,7 +40,9 @@ func New(cfg *config.Headers, warn option.Warn) (exchange.Op, error) {
 	if h.cors, err = newCORS(cfg); err != nil {
 		return nil, err
 	}
-	h.secure = newSecure(cfg, warn)
+	if h.secure, err = newSecure(cfg, warn); err != nil {
+		return nil, err
+	}
 	some := len(cfg.CustomRequestHeaders)+len(cfg.CustomResponseHeaders) > 0 || h.cors != nil || h.secure != nil
 	if !some && !deprecatedOnly(cfg) {
 		return nil, option.Errorf("headers", "set at least one option, for example customResponseHeaders", "has no option set")

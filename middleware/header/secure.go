@@ -23,7 +23,7 @@ type secure struct {
 }
 
 // newSecure returns nil where no option of the security part is set.
-func newSecure(cfg *config.Headers, warn option.Warn) *secure {
+func newSecure(cfg *config.Headers, warn option.Warn) (*secure, error) {
 	s := &secure{hosts: cfg.AllowedHosts, hostProxy: cfg.HostsProxyHeaders, forceSTS: cfg.ForceSTSHeader}
 	for _, k := range slices.Sorted(maps.Keys(cfg.SSLProxyHeaders)) {
 		s.tlsProxy = append(s.tlsProxy, set{k, cfg.SSLProxyHeaders[k]})
@@ -46,18 +46,22 @@ func newSecure(cfg *config.Headers, warn option.Warn) *secure {
 		{"Feature-Policy", feature},
 		{"Permissions-Policy", cfg.PermissionsPolicy},
 	} {
-		s.add(&s.fields, f)
+		if err := add(&s.fields, f); err != nil {
+			return nil, err
+		}
 	}
 	if !cfg.IsDevelopment {
-		s.add(&s.tlsFields, set{"Public-Key-Pins", cfg.PublicKey})
+		if err := add(&s.tlsFields, set{"Public-Key-Pins", cfg.PublicKey}); err != nil {
+			return nil, err
+		}
 		s.sts = sts(cfg)
 	} else {
 		s.hosts = nil
 	}
 	if len(s.fields)+len(s.tlsFields)+len(s.hosts) == 0 && s.sts == "" && !securitySet(cfg) {
-		return nil
+		return nil, nil
 	}
-	return s
+	return s, nil
 }
 
 // securitySet reports whether an option of the security part is set that has no effect by itself.
@@ -66,11 +70,13 @@ func securitySet(cfg *config.Headers) bool {
 		len(cfg.AllowedHosts) > 0 || len(cfg.HostsProxyHeaders) > 0 || len(cfg.SSLProxyHeaders) > 0
 }
 
-// add appends f where it has a value that can be sent; the value is joined to one line.
-func (s *secure) add(to *[]set, f set) {
-	if v, err := oneLine(f.name, f.value); err == nil && v != "" {
+// add appends f if it has a value; the value is joined to one line.
+func add(to *[]set, f set) error {
+	v, err := oneLine(f.name, f.value)
+	if err == nil && v != "" {
 		*to = append(*to, set{f.name, v})
 	}
+	return err
 }
 
 func either(custom string, on bool, standard string) string {
