@@ -1,0 +1,266 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/upstream"
+	"github.com/sluice-edge/sluice/proxy/wire"
+)
+
+// h2conn is an HTTP/2 connection: the http.Handler of its streams.
+type h2conn struct {
+	s     *Server
+	c     Conn
+	since time.Time
+
+	mu       sync.Mutex
+	requests int
+}
+
+// replayed is a connection whose first bytes were read already. The address is the client's.
+type replayed struct {
+	net.Conn
+	first []byte
+}
+
+func (c *replayed) Read(p []byte) (int, error) {
+	if len(c.first) > 0 {
+		n := copy(p, c.first)
+		c.first = c.first[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+func (s *Server) serveH2(c Conn) {
+	s.mu.Lock()
+	s.streams[c.Conn] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer func() {
+		_ = c.Conn.Close()
+		s.mu.Lock()
+		delete(s.streams, c.Conn)
+		s.mu.Unlock()
+		s.wg.Done()
+	}()
+	nc := c.Conn
+	if len(c.Buffered) > 0 {
+		nc = &replayed{Conn: nc, first: bytes.Clone(c.Buffered)}
+	}
+	_ = c.Conn.SetDeadline(time.Time{})
+	s.h2.ServeConn(nc, &http2.ServeConnOpts{
+		Context: context.Background(), BaseConfig: s.base, Handler: &h2conn{s: s, c: c, since: time.Now()},
+	})
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
+
+// ServeHTTP implements http.Handler for one stream.
+func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := c.s
+	ex := exchanges.Get().(*exchange.Exchange)
+	ex.Reset()
+	ex.Now, _ = s.now()
+	req := &ex.Req
+	req.TLS, req.Peer, req.Local = c.c.TLS, c.c.Peer, c.c.Local
+	req.EntryPoint = s.cfg.EntryPoint
+	req.PeerTrusted = s.cfg.Forwarding.Trusts(c.c.Peer.Addr())
+	f := &h2front{httpSink: httpSink{w: w, ex: ex}, c: c}
+	f.final = f.finalHead
+	defer f.stop()
+	l := life{s: s, ex: ex, front: f}
+	src := &h2source{r: r, limit: s.cfg.ReadTimeout}
+	bad := parseH2(req, r)
+	if bad == nil && req.Framing != exchange.NoBody {
+		l.body = src
+	}
+	cut := false
+	if bad != nil {
+		l.arrive()
+		ex.Reply(bad.Status, bad.Reason, badText(bad.Status))
+		cut = l.answer()
+	} else {
+		cut = l.begin(r.Context())
+	}
+	src.Stop()
+	l.end(src.read, f.wrote, 0)
+	if !l.borrowed {
+		ex.Reset()
+		exchanges.Put(ex)
+	}
+	if cut {
+		panic(http.ErrAbortHandler) // resets the stream
+	}
+}
+
+// parseH2 fills req from a request of HTTP/2.
+func parseH2(req *exchange.Request, r *http.Request) *wire.Error {
+	req.Method, req.Proto, req.Host, req.Target = r.Method, "HTTP/2.0", r.Host, r.RequestURI
+	if r.Method == http.MethodConnect {
+		return wire.ErrConnect
+	}
+	t := r.RequestURI
+	if t == "*" && r.Method == http.MethodOptions {
+		req.Path = t
+	} else {
+		if t == "" || t[0] != '/' {
+			return wire.ErrTarget
+		}
+		for i := range len(t) {
+			if t[i] <= ' ' || t[i] == 0x7f || t[i] == '#' {
+				return wire.ErrTarget
+			}
+		}
+		req.Path, req.Query, req.HasQuery = strings.Cut(t, "?")
+		if !escapesGood(req.Path) {
+			return wire.ErrEscape
+		}
+	}
+	for k, vals := range r.Header {
+		for _, v := range vals {
+			req.Fields.Add(k, v)
+		}
+	}
+	// x/net/http2 takes these two out of the fields.
+	for k := range r.Trailer {
+		req.Fields.Add("Trailer", k)
+	}
+	switch {
+	case r.ContentLength > 0:
+		req.Framing, req.Length = exchange.Sized, r.ContentLength
+	case r.ContentLength < 0:
+		req.Framing = exchange.Streamed
+	default:
+		req.Framing = exchange.NoBody
+	}
+	req.KeepAlive = true
+	return nil
+}
+
+func escapesGood(p string) bool {
+	hex := func(c byte) bool { return c-'0' <= 9 || c|0x20 >= 'a' && c|0x20 <= 'f' }
+	for i := 0; i < len(p); i++ {
+		if p[i] == '%' {
+			if i+2 >= len(p) || !hex(p[i+1]) || !hex(p[i+2]) {
+				return false
+			}
+			i += 2
+		}
+	}
+	return true
+}
+
+// h2front is the client's side of a stream.
+type h2front struct {
+	httpSink
+	c *h2conn
+}
+
+// finalHead completes the head of the answer.
+func (f *h2front) finalHead() {
+	c, resp := f.c, &f.ex.Resp
+	if a := c.s.cfg.AltSvc; a != "" && c.c.TLS != nil && !resp.Fields.Has("Alt-Svc") {
+		resp.Fields.Add("Alt-Svc", a)
+	}
+	c.mu.Lock()
+	c.requests++
+	n := c.requests
+	c.mu.Unlock()
+	cfg := &c.s.cfg
+	if cfg.KeepAliveMaxRequests > 0 && n >= cfg.KeepAliveMaxRequests ||
+		cfg.KeepAliveMaxTime > 0 && time.Since(c.since) >= cfg.KeepAliveMaxTime {
+		// Makes x/net/http2 send GOAWAY; the field itself is not sent.
+		resp.Fields.Set("Connection", "close")
+	}
+}
+
+func (f *h2front) headSent() bool { return f.sent }
+
+// doomed means nothing here: the framing of other streams is not at stake.
+func (f *h2front) doomed() {}
+
+// Upgrade implements upstream.Sink; HTTP/2 has no upgrades (RFC 9113 §8.6).
+func (f *h2front) Upgrade() (net.Conn, []byte, error) { return nil, nil, http.ErrNotSupported }
+
+// h2source is the body of a stream.
+type h2source struct {
+	r        *http.Request
+	limit    time.Duration
+	timer    *time.Timer
+	trailers exchange.Fields
+	read     int64
+
+	mu   sync.Mutex
+	late bool
+}
+
+func (b *h2source) Read(p []byte) (int, error) {
+	if b.limit > 0 {
+		if b.timer == nil {
+			b.timer = time.AfterFunc(b.limit, b.expire)
+		} else {
+			b.timer.Reset(b.limit)
+		}
+	}
+	n, err := b.r.Body.Read(p)
+	b.read += int64(n)
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	switch err {
+	case nil:
+		return n, nil
+	case io.EOF:
+		b.trailers.Reset()
+		for k, vals := range b.r.Trailer {
+			for _, v := range vals {
+				b.trailers.Add(k, v)
+			}
+		}
+		return n, io.EOF
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := &upstream.Error{Reason: exchange.ClientGone, Err: err}
+	if b.late {
+		e.Reason = exchange.ReadTimeout
+	}
+	return n, e
+}
+
+func (b *h2source) expire() {
+	b.mu.Lock()
+	b.late = true
+	b.mu.Unlock()
+	_ = b.r.Body.Close()
+}
+
+// Complete implements upstream.Source; what is buffered in a stream cannot be seen.
+func (b *h2source) Complete() bool { return false }
+
+// Trailers implements upstream.Source.
+func (b *h2source) Trailers() *exchange.Fields {
+	if b.trailers.Len() == 0 {
+		return nil
+	}
+	return &b.trailers
+}
+
+// Stop implements upstream.Source.
+func (b *h2source) Stop() {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	_ = b.r.Body.Close()
+}
