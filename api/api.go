@@ -71,19 +71,43 @@ func New(o Options) http.Handler {
 	if settings == nil {
 		settings = &config.API{Dashboard: true}
 	}
-	base := strings.TrimRight(settings.BasePath, "/")
 	mux := http.NewServeMux()
-	s.mountAPI(mux, base+"/api")
+	s.mountAPI(mux)
 	if settings.Dashboard {
-		mountDashboard(mux, base)
+		mountDashboard(mux)
 	}
-	if settings.Debug {
-		mountDebug(mux)
+	h := below(strings.TrimRight(settings.BasePath, "/"), mux, settings.Dashboard)
+	if !settings.Debug {
+		return h
 	}
-	return mux
+	// The debug paths stand beside the base path, as in the reference.
+	outer := http.NewServeMux()
+	mountDebug(outer)
+	outer.Handle("/", h)
+	return outer
 }
 
-func (s *server) mountAPI(mux *http.ServeMux, at string) {
+// below serves h under the base path. The base path itself leads to the dashboard, with
+// a slash behind it there is nothing; without a base path "/" leads there.
+func below(base string, h http.Handler, withDashboard bool) http.Handler {
+	home := base
+	if home == "" {
+		home = "/"
+	}
+	stripped := http.StripPrefix(base, h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == home && withDashboard:
+			http.Redirect(w, r, forwardedPrefix(r)+base+"/dashboard/", http.StatusFound)
+		case strings.HasPrefix(r.URL.Path, base+"/") && r.URL.Path != base+"/":
+			stripped.ServeHTTP(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+func (s *server) mountAPI(mux *http.ServeMux) {
 	for path, h := range map[string]http.HandlerFunc{
 		"/rawdata":          s.rawdata,
 		"/overview":         s.overview,
@@ -122,23 +146,15 @@ func (s *server) mountAPI(mux *http.ServeMux, at string) {
 		"/sluice/explain":      s.explainGet,
 		"/sluice/openapi.json": s.openAPI,
 	} {
-		mux.HandleFunc("GET "+at+path, h)
+		mux.HandleFunc("GET /api"+path, h)
 	}
-	mux.HandleFunc("POST "+at+"/sluice/explain", s.explainPost)
+	mux.HandleFunc("POST /api/sluice/explain", s.explainPost)
 }
 
-func mountDashboard(mux *http.ServeMux, base string) {
-	at := base + "/dashboard"
-	mux.Handle("GET "+at+"/", http.StripPrefix(at, dashboard.Handler()))
+func mountDashboard(mux *http.ServeMux) {
+	mux.Handle("GET /dashboard/", http.StripPrefix("/dashboard", dashboard.Handler()))
 	// Without this the mux would redirect; the reference answers 404.
-	mux.HandleFunc("GET "+at, http.NotFound)
-	root := base
-	if root == "" {
-		root = "/{$}"
-	}
-	mux.HandleFunc("GET "+root, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, forwardedPrefix(r)+at+"/", http.StatusFound)
-	})
+	mux.HandleFunc("GET /dashboard", http.NotFound)
 }
 
 // forwardedPrefix is what a stripPrefix of the user's router removed, so that redirects

@@ -129,10 +129,16 @@ func (f *format) appendCLF(dst []byte, r *Record, count uint64, c *clock) []byte
 }
 
 func (f *format) clfHost(dst []byte, r *Record) []byte {
-	if r.ForwardedFor == "" && f.modes[fClientHost] == keep && r.Peer.IsValid() {
-		return r.Peer.Addr().Unmap().AppendTo(dst)
+	if r.ForwardedFor != "" || !r.Peer.IsValid() {
+		return f.clfText(dst, fClientHost, r.ForwardedFor, false)
 	}
-	return f.clfText(dst, fClientHost, r.ForwardedFor, false)
+	switch f.modes[fClientHost] {
+	case drop:
+		return append(dst, '-')
+	case redact:
+		return append(dst, redactedText...)
+	}
+	return r.Peer.Addr().Unmap().AppendTo(dst)
 }
 
 func (f *format) clfTime(dst []byte, c *clock) []byte {
