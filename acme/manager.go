@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	stdlog "log"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-acme/lego/v4/challenge"
+	legolog "github.com/go-acme/lego/v4/log"
 	"github.com/rs/zerolog"
 
 	"github.com/sluice-edge/sluice/config"
@@ -51,6 +54,7 @@ type Manager struct {
 // New opens the storages. A resolver that cannot work (storage readable by others, bad
 // key type) is left out and reported by Problems; the others go on.
 func New(ctx context.Context, o Options) *Manager {
+	hushLego()
 	m := &Manager{opts: o, challenges: newChallenges(), resolvers: map[string]*resolver{}}
 	stores := map[string]store.Store{}
 	names := make([]string, 0, len(o.Resolvers))
@@ -94,6 +98,9 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 	m.resolvers[name] = r
 	return nil
 }
+
+// hushLego keeps lego from writing to the standard logger: what matters is in our own log.
+var hushLego = sync.OnceFunc(func() { legolog.Logger = stdlog.New(io.Discard, "", 0) })
 
 // Problems tells which resolvers cannot be used and why.
 func (m *Manager) Problems() []config.Problem { return slices.Clone(m.problems) }

@@ -1,0 +1,172 @@
+// Package testacme runs a real ACME server (Pebble) with a DNS server of its own inside a
+// test. Every name resolves to 127.0.0.1 and challenges are made to the ports given.
+package testacme
+
+import (
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/letsencrypt/challtestsrv"
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+
+	"github.com/sluice-edge/sluice/cert"
+)
+
+// Options of a CA. The zero value asks no account binding and issues for 90 days.
+type Options struct {
+	// HTTPPort and TLSPort are where challenges are made.
+	HTTPPort, TLSPort int
+	// EAB maps key identifiers to keys; if set, accounts need one.
+	EAB map[string]string
+	// Validity of certificates in seconds; zero leaves the CA's own.
+	Validity uint64
+}
+
+// CA is a running ACME server.
+type CA struct {
+	// URL of the directory.
+	URL string
+	// TrustFile holds the certificate of the server itself as PEM.
+	TrustFile string
+	// DNS answers every name; tests add TXT records to it.
+	DNS *challtestsrv.ChallSrv
+	// DNSAddr is where it listens.
+	DNSAddr string
+
+	mu    sync.Mutex
+	calls map[string]int
+	front func(w http.ResponseWriter, r *http.Request) bool
+}
+
+// Environ readies the process for Pebble, which takes some settings from the environment
+// only; call it from TestMain, so that tests may run side by side. badNonces is the share of
+// good nonces that are refused, in percent.
+func Environ(badNonces int) {
+	for k, v := range map[string]string{"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", "PEBBLE_WFE_NONCEREJECT": strconv.Itoa(badNonces)} {
+		if err := os.Setenv(k, v); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// Start starts a CA that ends with the test.
+func Start(t testing.TB, o Options) *CA {
+	t.Helper()
+	c := &CA{calls: map[string]int{}}
+	c.startDNS(t)
+	quiet := log.New(io.Discard, "", 0)
+	store := db.NewMemoryStore()
+	for id, key := range o.EAB {
+		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	profiles := map[string]ca.Profile{"default": {Description: "the default", ValidityPeriod: o.Validity}}
+	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, profiles)
+	validator := va.New(quiet, o.HTTPPort, o.TLSPort, false, c.DNSAddr, store)
+	front := wfe.New(quiet, store, validator, authority, []string{"pebble.letsencrypt.org"}, false, len(o.EAB) > 0, 1, 1)
+	h := front.Handler()
+
+	own, err := cert.SelfSigned(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		front := c.front
+		c.mu.Unlock()
+		if front != nil && front(w, r) {
+			return
+		}
+		rec := &statusWriter{ResponseWriter: w}
+		h.ServeHTTP(rec, r)
+		if rec.status < 300 { // a refused nonce is repeated and is no second order
+			c.mu.Lock()
+			c.calls[r.URL.Path]++
+			c.mu.Unlock()
+		}
+	}))
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{*own}, MinVersion: tls.VersionTLS12}
+	srv.Config.ErrorLog = quiet
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	c.URL = srv.URL + wfe.DirectoryPath
+	c.TrustFile = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(c.TrustFile, cert.EncodePEM(own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// ServerName is the name in the server's own certificate, for caServerName.
+func (c *CA) ServerName(t testing.TB) string {
+	t.Helper()
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(c.URL, wfe.DirectoryPath), "https://"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // only to read its name
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.ConnectionState().PeerCertificates[0].DNSNames[0]
+}
+
+// Orders is how many orders were made.
+func (c *CA) Orders() int { return c.count("/order-plz") }
+
+// Accounts is how many accounts were asked for.
+func (c *CA) Accounts() int { return c.count("/sign-me-up") }
+
+func (c *CA) count(path string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls[path]
+}
+
+// Front puts f before the CA: where it returns true it has answered itself. Nil takes it away.
+func (c *CA) Front(f func(w http.ResponseWriter, r *http.Request) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.front = f
+}
+
+func (c *CA) startDNS(t testing.TB) {
+	t.Helper()
+	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.DNSAddr = l.LocalAddr().String()
+	_ = l.Close()
+	srv, err := challtestsrv.New(challtestsrv.Config{DNSAddrs: []string{c.DNSAddr}, Log: log.New(io.Discard, "", 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.SetDefaultDNSIPv4("127.0.0.1")
+	srv.SetDefaultDNSIPv6("")
+	srv.Run()
+	c.DNS = srv
+	t.Cleanup(srv.Shutdown)
+}
