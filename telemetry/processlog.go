@@ -1,0 +1,115 @@
+package telemetry
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// ProcessLog is the program's own log. Logger is passed on by value; its level can be
+// changed while it is in use.
+type ProcessLog struct {
+	Logger zerolog.Logger
+
+	gate *gate
+	file *rotatingFile
+}
+
+// NewProcessLog sets up the log as configured; a nil c means the defaults. Without a
+// file it writes to stdout (nil means os.Stdout).
+func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
+	if c == nil {
+		c = &config.Log{}
+		c.SetDefaults()
+	}
+	level, err := parseLevel(c.Level)
+	if err != nil {
+		return nil, err
+	}
+	p := &ProcessLog{}
+	out := stdout
+	if out == nil {
+		out = os.Stdout
+	}
+	if c.FilePath != "" {
+		if p.file, err = openRotating(c); err != nil {
+			return nil, fmt.Errorf("log: %w", err)
+		}
+		out = p.file
+	}
+	switch strings.ToLower(c.Format) {
+	case "", "common":
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.RFC3339, NoColor: c.NoColor || c.FilePath != ""}
+	case "json":
+	default:
+		return nil, fmt.Errorf("log.format: %q is not common or json", c.Format)
+	}
+	p.gate = &gate{out: out}
+	p.gate.level.Store(int32(level))
+	p.Logger = zerolog.New(p.gate).With().Timestamp().Logger()
+	return p, nil
+}
+
+// SetLevel changes the level: TRACE, DEBUG, INFO, WARN, ERROR, FATAL or PANIC, in any case.
+func (p *ProcessLog) SetLevel(level string) error {
+	l, err := parseLevel(level)
+	if err == nil {
+		p.gate.level.Store(int32(l))
+	}
+	return err
+}
+
+// Close closes the file of the log, if it has one.
+func (p *ProcessLog) Close() error {
+	if p.file == nil {
+		return nil
+	}
+	return p.file.Close()
+}
+
+func parseLevel(s string) (zerolog.Level, error) {
+	switch strings.ToLower(s) {
+	case "":
+		return zerolog.ErrorLevel, nil
+	case "trace":
+		return zerolog.TraceLevel, nil
+	case "debug":
+		return zerolog.DebugLevel, nil
+	case "info":
+		return zerolog.InfoLevel, nil
+	case "warn", "warning":
+		return zerolog.WarnLevel, nil
+	case "error":
+		return zerolog.ErrorLevel, nil
+	case "fatal":
+		return zerolog.FatalLevel, nil
+	case "panic":
+		return zerolog.PanicLevel, nil
+	}
+	return 0, fmt.Errorf("log.level: %q is not TRACE, DEBUG, INFO, WARN, ERROR, FATAL or PANIC", s)
+}
+
+// gate lets events of its level and above through. It stands behind the loggers, so that
+// those already handed out follow a change of the level.
+type gate struct {
+	out   io.Writer
+	level atomic.Int32
+}
+
+// Write implements io.Writer, for events without a level.
+func (g *gate) Write(b []byte) (int, error) { return g.out.Write(b) }
+
+// WriteLevel implements zerolog.LevelWriter.
+func (g *gate) WriteLevel(l zerolog.Level, b []byte) (int, error) {
+	if l != zerolog.NoLevel && l < zerolog.Level(g.level.Load()) {
+		return len(b), nil
+	}
+	return g.out.Write(b)
+}
