@@ -112,8 +112,9 @@ type h2pool struct {
 	conns []*http2.ClientConn
 	// dialing is closed when a dial under way has ended.
 	dialing chan struct{}
-	// known is set once an https server has chosen its protocol by ALPN.
-	known, speaks bool
+	// http1Until is set where an https server has chosen HTTP/1.1 by ALPN.
+	http1Until time.Time
+	tr         *http2.Transport
 }
 
 func (h *h2pool) sweep(gone bool) (empty bool) {
