@@ -39,13 +39,16 @@ func showRouter(name string, info *config.RouterInfo) row {
 		status: string(info.Status), rule: router.Rule, service: router.Service, priority: router.Priority,
 		entryPoints: strings.Join(router.EntryPoints, ","), middlewares: router.Middlewares,
 		search: []string{name, router.Rule},
-		body: struct {
-			config.RouterInfo
-			// PriorityStr is exact where a reader keeps numbers as floats.
-			PriorityStr string `json:"priorityStr,omitempty"`
-			shown
-		}{view, strconv.Itoa(router.Priority), show(name, "")},
+		body:   routerView{view, strconv.Itoa(router.Priority), show(name, "")},
 	}
+}
+
+// routerView is a router as lists show it.
+type routerView struct {
+	config.RouterInfo
+	// PriorityStr is exact where a reader keeps numbers as floats.
+	PriorityStr string `json:"priorityStr,omitempty"`
+	shown
 }
 
 func (s *server) httpServices() []row { return rowsOf(s.runtime().Services, s.showService) }

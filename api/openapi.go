@@ -8,7 +8,8 @@ import (
 //go:embed openapi.json
 var openAPIDocument []byte
 
-// OpenAPI returns the OpenAPI 3.1 description of the API; OpenAPI of openapi_gen_test.go makes it.
+// OpenAPI returns the OpenAPI 3.1 description of the API. A test makes it from the types
+// the handlers answer with and fails when it is stale.
 func OpenAPI() []byte { return openAPIDocument }
 
 func (s *server) openAPI(w http.ResponseWriter, _ *http.Request) {

@@ -29,12 +29,15 @@ func showTCPRouter(name string, info *config.TCPRouterInfo) row {
 		status: string(info.Status), rule: router.Rule, service: router.Service, priority: router.Priority,
 		entryPoints: strings.Join(router.EntryPoints, ","), middlewares: router.Middlewares,
 		search: []string{name, router.Rule},
-		body: struct {
-			config.TCPRouterInfo
-			PriorityStr string `json:"priorityStr,omitempty"`
-			shown
-		}{view, strconv.Itoa(router.Priority), show(name, "")},
+		body:   tcpRouterView{view, strconv.Itoa(router.Priority), show(name, "")},
 	}
+}
+
+// tcpRouterView is a TCP router as lists show it.
+type tcpRouterView struct {
+	config.TCPRouterInfo
+	PriorityStr string `json:"priorityStr,omitempty"`
+	shown
 }
 
 func (s *server) tcpServices() []row { return rowsOf(s.runtime().TCPServices, s.showTCPService) }
