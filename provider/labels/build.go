@@ -144,7 +144,12 @@ func (s *build) keep() bool {
 		return true
 	}
 	// A finished job without labels is nobody's host; one that was served a moment ago is.
-	return s.w.Seen || s.attempted("")
+	return s.w.Seen || s.addressed()
+}
+
+// addressed reports whether any label is meant for us.
+func (s *build) addressed() bool {
+	return slices.ContainsFunc([]string{"http.", "tcp.", "udp.", "tls.", "docker.", "swarm.", "enable"}, s.attempted)
 }
 
 // attempted reports whether a label, right or wrong, begins with a root and path.
@@ -205,17 +210,21 @@ func (s *build) place(object, port string, udp bool) ([]Address, bool) {
 	addrs, problems := s.w.Place.Place(where)
 	for _, p := range problems {
 		p.Source, p.Object = s.w.Source, cmp.Or(p.Object, object)
-		if p.Code == config.CodeMissingPort && !s.attempted("") {
-			p.Severity = config.Warning // a database, not somebody's mistake
+		quiet := !s.addressed() // a database perhaps, not somebody's mistake
+		if p.Code == config.CodeMissingPort && quiet {
+			p.Severity = config.Warning
 		}
 		if p.Code == config.CodeUnknownNetwork {
 			p.Object = "" // the same for all its services
+			if quiet {
+				continue
+			}
 		}
 		if !slices.Contains(s.share.Problems, p) {
 			s.share.Problems = append(s.share.Problems, p)
 		}
 	}
-	return addrs, !slices.ContainsFunc(problems, func(p config.Problem) bool { return p.Severity != config.Warning })
+	return addrs, len(addrs) > 0
 }
 
 // http completes services and routers. Labels for TCP or UDP alone make no HTTP router.

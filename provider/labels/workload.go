@@ -77,3 +77,20 @@ type Share struct {
 	Config   *config.Dynamic
 	Problems []config.Problem
 }
+
+// URLs are the HTTP servers that the share offers.
+func (s *Share) URLs() []string {
+	if s.Config == nil || s.Config.HTTP == nil {
+		return nil
+	}
+	var out []string
+	for _, svc := range s.Config.HTTP.Services {
+		if svc.LoadBalancer == nil {
+			continue
+		}
+		for _, srv := range svc.LoadBalancer.Servers {
+			out = append(out, srv.URL)
+		}
+	}
+	return out
+}

@@ -1,0 +1,198 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/cli/cli/connhelper"
+	"github.com/docker/docker/client"
+	"github.com/docker/go-connections/sockets"
+	"github.com/docker/go-connections/tlsconfig"
+	"github.com/sluice-edge/sluice/config"
+)
+
+// defaultEndpoint is the endpoint where none is configured; there, and only there,
+// DOCKER_HOST counts.
+const defaultEndpoint = "unix:///var/run/docker.sock"
+
+// dialTimeout bounds a connection attempt to the engine. A dead host must not hold up
+// the next attempt for the minutes TCP would take.
+const dialTimeout = 10 * time.Second
+
+// NewClient returns a client of the engine that e names, and the endpoint it uses. The
+// API version is negotiated with the first request, or taken from DOCKER_API_VERSION.
+// Nothing is asked yet. Endpoints are unix, npipe, tcp, http, https and ssh addresses.
+func NewClient(e *config.Engine) (*client.Client, string, error) {
+	endpoint := cmp.Or(e.Endpoint, defaultEndpoint)
+	if env := os.Getenv(client.EnvOverrideHost); endpoint == defaultEndpoint && env != "" {
+		endpoint = env
+	}
+	opts, err := transportOptions(e, endpoint)
+	if err != nil {
+		return nil, endpoint, fmt.Errorf("endpoint %q: %w", endpoint, err)
+	}
+	headers := map[string]string{}
+	if e.Username != "" || e.Password != "" {
+		headers["Authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(e.Username+":"+e.Password))
+	}
+	opts = append(opts, client.WithHTTPHeaders(headers), client.WithUserAgent("sluice"),
+		client.WithVersionFromEnv(), client.WithAPIVersionNegotiation())
+	cli, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return nil, endpoint, fmt.Errorf("endpoint %q: %w", endpoint, err)
+	}
+	return cli, endpoint, nil
+}
+
+func transportOptions(e *config.Engine, endpoint string) ([]client.Opt, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, errors.New("is not an address such as unix:///var/run/docker.sock or tcp://host:2376")
+	}
+	transport := &http.Transport{MaxIdleConns: inspectLimit + 2, MaxIdleConnsPerHost: inspectLimit + 2, IdleConnTimeout: 30 * time.Second}
+	c := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
+	switch u.Scheme {
+	case "ssh":
+		helper, err := connhelper.GetConnectionHelper(endpoint)
+		if err != nil {
+			return nil, err
+		}
+		return []client.Opt{client.WithHTTPClient(c), client.WithHost(helper.Host), client.WithDialContext(helper.Dialer)}, nil
+	case "unix", "npipe":
+		return []client.Opt{client.WithHTTPClient(c), client.WithHost(endpoint)}, nil
+	case "tcp", "http", "https":
+	default:
+		return nil, fmt.Errorf("scheme %q is not supported; use unix, tcp, http, https or ssh", u.Scheme)
+	}
+	if u.Host == "" {
+		return nil, errors.New("has no host")
+	}
+	tlsConf, err := clientTLS(e, u.Scheme)
+	if err != nil {
+		return nil, err
+	}
+	host := "tcp://" + u.Host + u.Path
+	hostURL, err := client.ParseHostURL(host)
+	if err != nil {
+		return nil, err
+	}
+	if err := sockets.ConfigureTransport(transport, "tcp", hostURL.Host); err != nil {
+		return nil, err
+	}
+	transport.TLSClientConfig = tlsConf
+	scheme := "http"
+	if tlsConf != nil {
+		scheme = "https"
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return dialer.DialContext(ctx, "tcp", addr)
+	}
+	return []client.Opt{client.WithHTTPClient(c), client.WithHost(host), client.WithScheme(scheme), client.WithDialContext(dial)}, nil
+}
+
+// clientTLS is the TLS towards the engine: the configured one, else that of the
+// environment's DOCKER_CERT_PATH, else plain TLS for https addresses.
+func clientTLS(e *config.Engine, scheme string) (*tls.Config, error) {
+	if t := e.TLS; t != nil {
+		conf := &tls.Config{InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tls.VersionTLS12}
+		if t.CA != "" {
+			pem, err := fileOrContent(t.CA)
+			if err != nil {
+				return nil, fmt.Errorf("tls.ca: %w", err)
+			}
+			conf.RootCAs = x509.NewCertPool()
+			if !conf.RootCAs.AppendCertsFromPEM(pem) {
+				return nil, errors.New("tls.ca: holds no certificate")
+			}
+		}
+		if (t.Cert == "") != (t.Key == "") {
+			return nil, errors.New("tls.cert and tls.key belong together; one is missing")
+		}
+		if t.Cert != "" {
+			cert, err := fileOrContent(t.Cert)
+			if err != nil {
+				return nil, fmt.Errorf("tls.cert: %w", err)
+			}
+			key, err := fileOrContent(t.Key)
+			if err != nil {
+				return nil, fmt.Errorf("tls.key: %w", err)
+			}
+			pair, err := tls.X509KeyPair(cert, key)
+			if err != nil {
+				return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
+			}
+			conf.Certificates = []tls.Certificate{pair}
+		}
+		return conf, nil
+	}
+	if dir := os.Getenv(client.EnvOverrideCertPath); dir != "" && scheme != "http" {
+		return tlsconfig.Client(tlsconfig.Options{
+			CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"),
+			InsecureSkipVerify: os.Getenv(client.EnvTLSVerify) == "", ExclusiveRootPools: true,
+		})
+	}
+	if scheme == "https" {
+		return &tls.Config{MinVersion: tls.VersionTLS12}, nil
+	}
+	return nil, nil
+}
+
+// fileOrContent reads the file of that name, or takes s itself if it is PEM.
+func fileOrContent(s string) ([]byte, error) {
+	if strings.Contains(s, "-----BEGIN") {
+		return []byte(s), nil
+	}
+	return os.ReadFile(s)
+}
+
+// Unreachable is the Problem of an engine that cannot be asked, with what to do about it.
+func Unreachable(endpoint string, err error) config.Problem {
+	p := config.Problem{Source: "engine " + redact(endpoint), Code: config.CodeUnreachable, Severity: config.Error,
+		Text: "cannot be asked: " + shorten(err)}
+	switch text := err.Error(); {
+	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EACCES) || strings.Contains(text, "permission denied"):
+		p.Suggestion = "let the user of this process read and write the socket, for example by the socket's group"
+	case errors.Is(err, fs.ErrNotExist) || strings.Contains(text, "no such file"):
+		p.Suggestion = "mount the socket, for example with -v /var/run/docker.sock:/var/run/docker.sock:ro, or set the endpoint"
+	case strings.Contains(text, "is too old") || strings.Contains(text, "is too new"):
+		p.Suggestion = "remove DOCKER_API_VERSION, so that the version is negotiated"
+	case strings.Contains(text, "connection refused") || strings.Contains(text, "Is the docker daemon running"):
+		p.Suggestion = "start the engine; it is asked again until it answers"
+	case strings.Contains(text, "403") || strings.Contains(text, "Forbidden"):
+		p.Suggestion = "let the socket proxy allow GET on events, containers, networks, version and _ping"
+	case strings.Contains(text, "malformed HTTP response"):
+		p.Suggestion = "the engine probably wants TLS: set tls.ca, tls.cert and tls.key"
+	}
+	return p
+}
+
+// shorten drops the standard words of the client's errors.
+func shorten(err error) string {
+	s := strings.TrimPrefix(err.Error(), "error during connect: ")
+	s, _, _ = strings.Cut(s, ". Is the docker daemon running?")
+	return strings.TrimSpace(s)
+}
+
+// redact drops a password from an endpoint.
+func redact(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.User == nil {
+		return endpoint
+	}
+	return u.Redacted()
+}

@@ -1,0 +1,211 @@
+// Package docker turns the containers of a Docker engine into dynamic configuration.
+// It follows the engine's events and asks only for the container an event names.
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/provider"
+	"github.com/sluice-edge/sluice/provider/labels"
+	"github.com/sluice-edge/sluice/telemetry"
+)
+
+const (
+	// inspectLimit is how many containers are inspected at a time.
+	inspectLimit = 8
+	// backoffMin and backoffMax bound the pause between attempts to reach the engine.
+	backoffMin = 100 * time.Millisecond
+	backoffMax = 5 * time.Second
+	// defaultTimeout bounds a single question to the engine where httpClientTimeout is
+	// not set; an engine that hangs is asked again.
+	defaultTimeout = 30 * time.Second
+	// linger is how long a removed container keeps its hosts answered by 503: time for
+	// its replacement to come.
+	linger = 10 * time.Second
+	// stopSlack is added to a container's stop timeout: if it still runs then, it
+	// ignored its stop signal and gets requests again.
+	stopSlack = 20 * time.Second
+	// defaultStopTimeout is the engine's.
+	defaultStopTimeout = 10 * time.Second
+)
+
+// Options tune a Provider. The zero value is ready to use.
+type Options struct {
+	Log zerolog.Logger
+	// Name is the provider's name; empty means "docker".
+	Name string
+	// Compat404 leaves out containers that do not serve, so that their hosts get the
+	// reference's 404 instead of 503.
+	Compat404 bool
+	// Stopping, if set, is told the server URLs of a container at the moment its stop
+	// signal is seen, before the update that fences them goes out. It must not block.
+	Stopping func(urls []string)
+}
+
+// Provider watches one engine.
+type Provider struct {
+	name   string
+	log    zerolog.Logger
+	engine config.Engine
+	opts   Options
+	build  *labels.Builder
+	static []config.Problem // what is wrong with the options
+
+	// What follows belongs to Run.
+	items                 map[string]*item
+	merger                labels.Merger
+	ownID                 string
+	self                  map[string]bool // networks of the own container, by ID
+	selfHost              bool
+	selfGateway, hostAddr string
+	problem               map[string]config.Problem // by container: why it could not be inspected
+}
+
+// New returns a Provider of the engine that cfg names.
+func New(cfg *config.DockerProvider, opts Options) *Provider {
+	p := &Provider{name: cmp.Or(opts.Name, "docker"), log: opts.Log, engine: cfg.Engine, opts: opts, ownID: ownID()}
+	p.build, p.static = labels.NewBuilder(labels.Options{
+		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
+		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404,
+	})
+	p.items, p.problem = map[string]*item{}, map[string]config.Problem{}
+	return p
+}
+
+// Name implements provider.Provider.
+func (p *Provider) Name() string { return p.name }
+
+// timeout bounds one question to the engine.
+func (p *Provider) timeout() time.Duration {
+	return cmp.Or(time.Duration(p.engine.HTTPClientTimeout), defaultTimeout)
+}
+
+// Run implements provider.Provider. An engine that goes away is asked again with
+// growing pauses, while the last good routes stay.
+func (p *Provider) Run(ctx context.Context, out chan<- provider.Update) error {
+	if _, _, err := NewClient(&p.engine); err != nil {
+		return err // no attempt can ever succeed
+	}
+	var pause time.Duration
+	var logged string
+	for {
+		// A new client each time: the engine that comes back may speak another version.
+		cli, endpoint, err := NewClient(&p.engine)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		connected, err := p.session(ctx, cli, out)
+		_ = cli.Close()
+		if ctx.Err() == nil && err == nil && !p.engine.Watch {
+			<-ctx.Done()
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if connected {
+			pause, logged = 0, ""
+			if time.Since(start) > backoffMax {
+				// Proxies cut idle streams: that is no trouble if the engine answers again.
+				p.log.Info().Err(err).Msg("stream of events ended, asking the engine again")
+				continue
+			}
+		}
+		pause = min(max(2*pause, backoffMin), backoffMax)
+		problem := Unreachable(endpoint, cmp.Or(err, errClosed))
+		if line := pause.String() + problem.Text; line != logged {
+			logged = line
+			p.log.Warn().Str(telemetry.Code, problem.Code).Str(telemetry.Suggestion, problem.Suggestion).
+				Str("endpoint", redact(endpoint)).Dur("retryIn", pause).
+				Msg("engine " + problem.Text + "; the last known routes stay")
+		}
+		if !p.send(ctx, out, provider.Update{Problems: []config.Problem{problem}, At: time.Now()}) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+var errClosed = errors.New("the engine closed the stream of events")
+
+func (p *Provider) send(ctx context.Context, out chan<- provider.Update, u provider.Update) bool {
+	u.Provider = p.name
+	select {
+	case out <- u:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// update joins the shares of all containers.
+func (p *Provider) update(at time.Time) provider.Update {
+	items := make([]*item, 0, len(p.items))
+	for _, c := range p.items {
+		if c.share != nil {
+			items = append(items, c)
+		}
+	}
+	slices.SortFunc(items, func(a, b *item) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id))
+	})
+	shares := make([]*labels.Share, len(items))
+	for i, c := range items {
+		shares[i] = c.share
+	}
+	dyn, problems := p.merger.Merge(shares)
+	all := slices.Clone(p.static)
+	all = append(all, problems...)
+	for _, id := range slices.Sorted(maps.Keys(p.problem)) {
+		all = append(all, p.problem[id])
+	}
+	return provider.Update{Config: dyn, Problems: all, At: at}
+}
+
+// rebuild makes the share of a container anew.
+func (p *Provider) rebuild(c *item) {
+	w := &labels.Workload{Key: c.key(), Name: c.name, Source: "container " + c.name, Labels: c.labels,
+		Created: c.created, Rank: c.rank(), Seen: c.seen}
+	if !c.inspected && w.Rank != labels.Down {
+		c.share = nil // not a candidate, or not known well enough yet
+		return
+	}
+	if w.Rank == labels.Live {
+		c.seen, w.Seen = true, true
+	}
+	w.Place = placer{p: p, c: c, base: p.base(c)}
+	c.share = p.build.Build(w)
+}
+
+// base is the container whose network c uses, or nil. Its mode may again be that of another.
+func (p *Provider) base(c *item) *item {
+	for range 4 {
+		ref, ok := strings.CutPrefix(c.mode, "container:")
+		if !ok {
+			return nil
+		}
+		b := p.items[ref]
+		for _, o := range p.items {
+			if b == nil && o.name == ref {
+				b = o
+			}
+		}
+		if b == nil || !strings.HasPrefix(b.mode, "container:") {
+			return b
+		}
+		c = b
+	}
+	return nil
+}
