@@ -165,6 +165,49 @@ func TestBadCertificatesCostThemselvesOnly(t *testing.T) {
 	}
 }
 
+func TestChangedFilesAreSwappedAndBrokenOnesAreNot(t *testing.T) {
+	now := time.Now()
+	m, _ := NewManager(now)
+	dir := t.TempDir()
+	crt, key := filepath.Join(dir, "a.crt"), filepath.Join(dir, "a.key")
+	write := func(serial int, c, k config.FileOrContent) {
+		stamp := now.Add(time.Duration(serial) * time.Minute)
+		for p, text := range map[string]config.FileOrContent{crt: c, key: k} {
+			if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_ = os.Chtimes(p, stamp, stamp)
+		}
+	}
+	serial := func() string {
+		st, err := handshake(t, m, "a.test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.PeerCertificates[0].SerialNumber.String()
+	}
+	c1, k1 := pair(t, now, now.Add(time.Hour), "a.test")
+	write(1, c1, k1)
+	cfg := &config.TLS{Certificates: []config.StoreCertificate{{CertFile: config.FileOrContent(crt), KeyFile: config.FileOrContent(key)}}}
+	m.Update(cfg, nil, now)
+	first := serial()
+	if m.Refresh(now) {
+		t.Fatal("reloaded without a change")
+	}
+	c2, k2 := pair(t, now, now.Add(time.Hour), "a.test")
+	write(2, c2, k1) // half of the change has come
+	if !m.Refresh(now) || serial() != first {
+		t.Fatal("a pair that does not fit was taken")
+	}
+	write(3, c2, k2)
+	if !m.Refresh(now) || serial() == first {
+		t.Fatal("the new pair was not taken")
+	}
+	if !m.Covers([]string{"a.test"}) || m.Covers([]string{"a.test", "b.test"}) {
+		t.Fatal("Covers")
+	}
+}
+
 func TestManagedCertificatesAndChallenge(t *testing.T) {
 	now := time.Now()
 	m, _ := NewManager(now)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -30,7 +31,13 @@ type Manager struct {
 	mu       sync.Mutex // one Update at a time
 	fallback *tls.Certificate
 	configs  map[string]*tls.Config // by options name and fingerprint: tickets survive updates
+	loaded   map[pairFiles]*tls.Certificate
+	last     *config.TLS
+	hosts    map[string]string
+	files    map[string]fileState
 }
+
+type pairFiles struct{ cert, key config.FileOrContent }
 
 type snapshot struct {
 	certs       *set
@@ -57,9 +64,15 @@ func NewManager(now time.Time) (*Manager, error) {
 func (m *Manager) Update(cfg *config.TLS, hostOptions map[string]string, now time.Time) []config.Problem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.update(cfg, hostOptions, now)
+}
+
+func (m *Manager) update(cfg *config.TLS, hostOptions map[string]string, now time.Time) []config.Problem {
 	if cfg == nil {
 		cfg = &config.TLS{}
 	}
+	m.last, m.hosts, m.files = cfg, hostOptions, states(cfg)
+	loaded := map[pairFiles]*tls.Certificate{}
 	var problems []config.Problem
 	s := &snapshot{def: m.fallback, options: map[string]*tls.Config{}, hostOptions: map[string]string{}, wildOptions: map[string]string{}}
 	var certs []*tls.Certificate
@@ -68,19 +81,21 @@ func (m *Manager) Update(cfg *config.TLS, hostOptions map[string]string, now tim
 			problems = append(problems, problem(fmt.Sprintf("certificate %d", i), "stores", fmt.Sprintf("only the store %q is used", Default), config.Warning))
 			continue
 		}
-		pair, err := Load(c.CertFile, c.KeyFile)
+		pair, err := m.load(loaded, c.CertFile, c.KeyFile)
 		if err != nil {
 			problems = append(problems, problem(fmt.Sprintf("certificate %d (%s)", i, short(c.CertFile)), "certFile", err.Error(), config.Error))
-			continue
 		}
-		certs = append(certs, pair)
+		if pair != nil {
+			certs = append(certs, pair)
+		}
 	}
 	s.certs = newSet(certs, now)
 	if st := cfg.Stores[Default]; st != nil && st.DefaultCertificate != nil {
-		pair, err := Load(st.DefaultCertificate.CertFile, st.DefaultCertificate.KeyFile)
+		pair, err := m.load(loaded, st.DefaultCertificate.CertFile, st.DefaultCertificate.KeyFile)
 		if err != nil {
 			problems = append(problems, problem("store default", "defaultCertificate", err.Error(), config.Error))
-		} else {
+		}
+		if pair != nil {
 			s.def = pair
 		}
 	}
@@ -92,8 +107,53 @@ func (m *Manager) Update(cfg *config.TLS, hostOptions map[string]string, now tim
 			s.hostOptions[host] = name
 		}
 	}
+	m.loaded = loaded
 	m.snap.Store(s)
 	return problems
+}
+
+// load reads a pair. Where it cannot be read any more, the one in use stays, beside the error.
+func (m *Manager) load(loaded map[pairFiles]*tls.Certificate, certFile, keyFile config.FileOrContent) (*tls.Certificate, error) {
+	k := pairFiles{certFile, keyFile}
+	pair, err := Load(certFile, keyFile)
+	if err != nil {
+		if pair = m.loaded[k]; pair == nil {
+			return nil, err
+		}
+		err = fmt.Errorf("%w; the one read before stays in use", err)
+	}
+	loaded[k] = pair
+	return pair, err
+}
+
+// Refresh reads the files again where any certificate, key or CA file changed on disk, and
+// reports whether it did.
+func (m *Manager) Refresh(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == nil || len(m.files) == 0 || maps.Equal(states(m.last), m.files) {
+		return false
+	}
+	m.update(m.last, m.hosts, now)
+	return true
+}
+
+// Covers reports whether configured, valid certificates are good for all names.
+func (m *Manager) Covers(names []string) bool {
+	s, now := m.snap.Load(), time.Now()
+	for _, n := range names {
+		c := s.certs.exact[n]
+		if c == nil {
+			c = s.certs.find(n)
+		}
+		if rest, ok := strings.CutPrefix(n, "*."); ok {
+			c = s.certs.wild[rest]
+		}
+		if c == nil || !valid(c.Leaf, now) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {

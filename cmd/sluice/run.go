@@ -25,7 +25,7 @@ func (p *program) runCommand() *cli.Command {
 				return err
 			}
 			p.warn(src)
-			return p.serve(c.Context, serveOptions{Static: s, Sources: src, Load: load, Version: versionText()})
+			return p.serve(c.Context, serveOptions{Static: s, Sources: src, Load: load, Version: versionText(), Stdout: p.stdout})
 		},
 	}
 }

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/config/decode"
+	"github.com/sluice-edge/sluice/server"
 )
 
 // serveOptions is what the router is started with.
@@ -16,9 +20,37 @@ type serveOptions struct {
 	// Load reads the static configuration again, for a reload.
 	Load    func() (*config.Static, *decode.Sources, error)
 	Version string
+	Stdout  io.Writer
 }
 
-// serve runs the router until ctx ends and everything is drained.
+// codename names the release line, as the version API tells.
+const codename = "weir"
+
+// serve runs the router until ctx ends and everything is drained. SIGUSR1 reopens log
+// files, SIGHUP reads the providers' sources again.
 func serve(ctx context.Context, o serveOptions) error {
-	return errors.New("this build has no server")
+	s, err := server.New(ctx, server.Options{Static: o.Static, Warnings: o.Sources.Warnings, Version: o.Version, Codename: codename, Stdout: o.Stdout})
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case sig := <-signals:
+				if sig == syscall.SIGUSR1 {
+					s.Reopen()
+				} else {
+					s.Reload()
+				}
+			}
+		}
+	}()
+	return s.Run(ctx)
 }

@@ -298,7 +298,7 @@ func TestComposedServices(t *testing.T) {
 func TestFenceWithoutANewTable(t *testing.T) {
 	b := NewBook(nil, Events{})
 	lb := mustBuild(t, b, "s", balancer("http://10.0.0.1:80", "http://10.0.0.2:80"))
-	if n := b.Fence("10.0.0.1", true); n != 1 {
+	if n := b.Fence([]string{"http://10.0.0.1:80"}, true); n != 1 {
 		t.Fatalf("fenced %d", n)
 	}
 	for range 4 {

@@ -3,6 +3,7 @@ package balance
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,15 +150,14 @@ func (d *Draft) Commit() {
 	}
 }
 
-// Fence takes every endpoint at addr ("10.0.0.3:80") out of rotation at once, or puts it
-// back, without a new table. An addr without port fences every port of that address. It
-// reports how many endpoints it met.
-func (b *Book) Fence(addr string, fenced bool) int {
+// Fence takes every endpoint with one of these URLs out of rotation at once, or puts it
+// back, without a new table. It reports how many endpoints it met.
+func (b *Book) Fence(urls []string, fenced bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
 	for _, ep := range b.endpoints {
-		if ep.Addr == addr || hostOf(ep.Addr) == addr {
+		if slices.Contains(urls, ep.URL) {
 			ep.Fenced.Store(fenced)
 			n++
 		}

@@ -48,11 +48,3 @@ func newEndpoint(s *config.Server, tr *exchange.Transport) (*exchange.Endpoint, 
 	}
 	return ep, nil
 }
-
-func hostOf(addr string) string {
-	h, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	return h
-}

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"crypto/x509"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-edge/sluice/acme"
+	"github.com/sluice-edge/sluice/api"
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/dashboard"
+	"github.com/sluice-edge/sluice/middleware"
+	"github.com/sluice-edge/sluice/provider"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/serve"
+	"github.com/sluice-edge/sluice/proxy/upstream"
+	"github.com/sluice-edge/sluice/router"
+	"github.com/sluice-edge/sluice/telemetry"
+)
+
+// publish compiles the merged configuration and makes it live: a retained set of
+// endpoints first, then the tables, then the release of what is not named any more.
+func (s *Server) publish(m *provider.Merged) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	began := time.Now()
+	s.state.Begin()
+	t := router.Compile(s.input(m))
+	t.Commit()
+	gen := uint64(1)
+	if old := s.table.Load(); old != nil {
+		gen = old.Runtime.Generation + 1
+	}
+	t.Runtime.Generation, t.Runtime.At = gen, time.Now()
+	problems := s.certs.Update(tlsOf(m.Config), t.HostOptions(), t.Runtime.At)
+	t.Runtime.Problems = append(t.Runtime.Problems, problems...)
+	s.table.Store(t)
+	for _, ep := range s.entryPoints {
+		ep.SetMatcher(t.EntryPoint(ep.Name()))
+	}
+	s.streams.publish(t, s.entryPoints)
+	s.state.Commit()
+	s.hub.Reloaded(t.Runtime)
+	var wants []acme.Request
+	for _, c := range t.Certificates() {
+		wants = append(wants, acme.Request{Resolver: c.Resolver, Domain: c.Domain})
+	}
+	s.acme.Want(wants)
+	s.forget(t.Runtime.Problems)
+	s.report(t.Runtime.Problems)
+	e := s.log.Debug().Uint64(telemetry.Generation, gen).Int("routers", len(t.Runtime.Routers)).Dur("compiled", time.Since(began))
+	if !m.At.IsZero() {
+		e = e.Dur("sinceChange", time.Since(m.At))
+	}
+	e.Msg("configuration live")
+}
+
+func tlsOf(c *config.Dynamic) *config.TLS {
+	if c == nil {
+		return nil
+	}
+	return c.TLS
+}
+
+func (s *Server) input(m *provider.Merged) router.Input {
+	in := router.Input{
+		Config:             m.Config,
+		Problems:           slices.Concat(s.opts.Warnings, s.acme.Problems(), m.Problems),
+		EntryPoints:        s.static.EntryPoints,
+		DefaultEntryPoints: s.static.DefaultEntryPoints(),
+		Internal:           s.internalHandlers(),
+		Resolvers:          s.acme.Usable(),
+		DefaultTransport:   s.defaultTransport(),
+		Previous:           s.table.Load(),
+		Book:               s.book,
+		Log:                s.component("router"),
+		Parts: router.Parts{
+			Middleware:   s.buildMiddleware,
+			OpHandler:    serve.OpHandler,
+			Forward:      func(svc exchange.Service) http.Handler { return serve.Forward(svc, s.client) },
+			Transport:    upstream.NewTransport,
+			TransportKey: upstream.TransportKey,
+		},
+	}
+	if s.static.Core != nil {
+		in.DefaultRuleSyntax = s.static.Core.DefaultRuleSyntax
+	}
+	if s.static.Providers != nil {
+		in.Precedence = s.static.Providers.Precedence
+	}
+	return in
+}
+
+func (s *Server) buildMiddleware(name string, cfg *config.Middleware, d router.MiddlewareDeps) (exchange.Op, exchange.Stage, error) {
+	b, err := middleware.Build(name, cfg, middleware.Deps{
+		State: s.state, Router: d.Router, Service: d.Service, Warn: d.Warn, Log: s.component("middleware"),
+	})
+	return b.Op, b.Stage, err
+}
+
+// defaultTransport is the static serversTransport as a dynamic one.
+func (s *Server) defaultTransport() *config.ServersTransport {
+	t := &config.ServersTransport{}
+	if st := s.static.ServersTransport; st != nil {
+		t.InsecureSkipVerify, t.RootCAs, t.MaxIdleConnsPerHost = st.InsecureSkipVerify, st.RootCAs, st.MaxIdleConnsPerHost
+		t.ForwardingTimeouts, t.Spiffe = st.ForwardingTimeouts, st.Spiffe
+	}
+	return t
+}
+
+// internalHandlers are the services that the program itself offers.
+func (s *Server) internalHandlers() map[string]http.Handler {
+	h := map[string]http.Handler{"noop@internal": http.NotFoundHandler()}
+	if s.static.API != nil {
+		a := api.New(api.Options{
+			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, Certificates: s.leaves,
+			Counters: s.hub.Counters, Explain: s.explain, Version: s.opts.Version, Codename: s.opts.Codename, Start: s.start,
+		})
+		h["api@internal"] = a
+		if s.static.API.Dashboard {
+			h["dashboard@internal"] = dashboard.Handler()
+		}
+	}
+	if s.static.Ping != nil {
+		h["ping@internal"] = api.Ping(s.static.Ping, s.draining.Load)
+	}
+	if s.static.Metrics != nil && s.static.Metrics.Prometheus != nil {
+		h["prometheus@internal"] = s.hub.Metrics()
+	}
+	if s.usesHTTPChallenge() {
+		h["acme-http@internal"] = http.HandlerFunc(s.serveHTTPChallenge)
+	}
+	return h
+}
+
+func (s *Server) runtime() *config.Runtime {
+	if t := s.table.Load(); t != nil {
+		return t.Runtime
+	}
+	return &config.Runtime{}
+}
+
+func (s *Server) leaves() []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, c := range s.certs.All() {
+		out = append(out, c.Leaf)
+	}
+	return out
+}
+
+func (s *Server) serversUp() []telemetry.ServerUp {
+	var out []telemetry.ServerUp
+	for _, st := range s.book.Servers() {
+		if st.Checked {
+			out = append(out, telemetry.ServerUp{Service: st.Service, URL: st.URL, Up: st.Up})
+		}
+	}
+	return out
+}
+
+// serveHTTPChallenge answers HTTP-01 challenges (RFC 8555 §8.3).
+func (s *Server) serveHTTPChallenge(w http.ResponseWriter, r *http.Request) {
+	token, ok := strings.CutPrefix(r.URL.Path, acmeChallengePath)
+	if ok {
+		if key, found := s.acme.HTTPToken(token); found {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = w.Write([]byte(key)) //nolint:gosec // a key authorization, not markup
+			return
+		}
+	}
+	http.NotFound(w, r)
+}
