@@ -16,6 +16,8 @@ cp deploy/Dockerfile "$CTX/Dockerfile"
 chmod 755 "$CTX" "$CTX/sluice" "$CTX/certificates"
 chmod 644 "$CTX/ca-certificates.crt" "$CTX/certificates/.keep"
 
+old=$(docker_cmd image inspect -f '{{.Id}}' "$SLUICE_IMAGE" 2>/dev/null || true)
+
 # Engines before 23 build without buildx; newer clients say so if it is missing.
 if docker buildx version >/dev/null 2>&1; then kit=1; else kit=0; fi
 DOCKER_BUILDKIT=$kit docker_cmd build -q --label "org.opencontainers.image.version=${VERSION:-dev}" \
@@ -23,4 +25,7 @@ DOCKER_BUILDKIT=$kit docker_cmd build -q --label "org.opencontainers.image.versi
 	cat "$CTX/err" >&2
 	die "the image was not built"
 }
+# The image that had the name before is garbage now, unless a container runs it.
+new=$(docker_cmd image inspect -f '{{.Id}}' "$SLUICE_IMAGE")
+[ -z "$old" ] || [ "$old" = "$new" ] || docker_cmd image rm "$old" >/dev/null 2>&1 || true
 say "image $SLUICE_IMAGE: $(docker_cmd image inspect -f '{{.Size}}' "$SLUICE_IMAGE" | awk '{printf "%.1f MB", $1/1e6}')"

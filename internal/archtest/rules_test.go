@@ -16,6 +16,7 @@ type room struct {
 var rooms = []room{
 	{"config", nil},
 	{"config/decode", []string{"config"}},
+	{"config/schema", []string{"config"}},
 
 	{"store", []string{"store"}},
 
@@ -49,6 +50,7 @@ var rooms = []room{
 
 	// Helpers of tests and generators; no product package may import them.
 	{"internal", []string{"config", "internal"}},
+	{"internal/testacme", []string{"cert", "internal"}},
 	{"bench", []string{"bench"}},
 	{"e2e", []string{"internal", "config"}},
 }
