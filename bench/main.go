@@ -66,11 +66,10 @@ func usage() {
 
 // options of the run command.
 type options struct {
-	binary, work, out, doc string
-	names, keys            []string
-	rounds                 int
-	each                   time.Duration
-	observed               bool
+	binary, work, doc string
+	names, keys       []string
+	rounds            int
+	each              time.Duration
 }
 
 func parse(args []string) (options, error) {
