@@ -1,5 +1,10 @@
 package config
 
+import (
+	"slices"
+	"strings"
+)
+
 // InternalEntryPoint is the entry point of the API, ping and metrics unless another is named.
 const InternalEntryPoint = "traefik"
 
@@ -61,4 +66,26 @@ func (s *Static) needsInternal() bool {
 		return true
 	}
 	return s.Providers != nil && s.Providers.Rest != nil && s.Providers.Rest.Insecure
+}
+
+// DefaultEntryPoints are those that serve routers which name none: the ones marked
+// asDefault, or, where none is, every TCP one but the internal. They are sorted.
+func (s *Static) DefaultEntryPoints() []string {
+	var marked, all []string
+	for name, ep := range s.EntryPoints {
+		if strings.HasSuffix(strings.ToLower(ep.Address), "/udp") {
+			continue
+		}
+		if ep.AsDefault {
+			marked = append(marked, name)
+		}
+		if name != InternalEntryPoint {
+			all = append(all, name)
+		}
+	}
+	if marked == nil {
+		marked = all
+	}
+	slices.Sort(marked)
+	return marked
 }

@@ -193,4 +193,3 @@ func (s *Server) forget(problems []config.Problem) {
 	}
 	s.reported = now
 }
-
