@@ -39,6 +39,13 @@ func (a *answer) goOn() error {
 	return err
 }
 
+// begun reports whether the answer has begun; the reader of the body may ask.
+func (a *answer) begun() bool {
+	a.h.wmu.Lock()
+	defer a.h.wmu.Unlock()
+	return a.sent
+}
+
 // Info implements upstream.Sink. HTTP/1.0 clients know no interim answers.
 func (a *answer) Info(status int, f *exchange.Fields) error {
 	h := a.h

@@ -72,7 +72,7 @@ func (b *body) read1(p []byte) (int, error) {
 		}
 		var err error
 		if n, err = h.c.Read(p); n == 0 && err != nil {
-			return 0, err
+			return 0, noEOF(err)
 		}
 	}
 	if b.left -= int64(n); b.left == 0 {
@@ -139,7 +139,15 @@ func (b *body) more() error {
 	if err := b.ready(); err != nil {
 		return err
 	}
-	return b.h.fill()
+	return noEOF(b.h.fill())
+}
+
+// noEOF keeps the end of the connection apart from the end of the body.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // errStopped is what Read returns after Stop.
@@ -155,6 +163,8 @@ func (b *body) ready() error {
 		}
 	}
 	switch t := h.s.cfg.ReadTimeout; {
+	case !h.s.cfg.ReadTotal && h.ans.begun():
+		h.readBy(0) // a stream both ways: silence is no fault
 	case !h.s.cfg.ReadTotal:
 		h.readBy(t)
 	case !b.total:
@@ -267,7 +277,7 @@ func (b *body) readQuick(p []byte, by time.Time) (int, error) {
 	if b.h.r == b.h.w {
 		_ = b.h.c.SetReadDeadline(by)
 		if err := b.h.fill(); err != nil {
-			return 0, err
+			return 0, noEOF(err)
 		}
 	}
 	return b.Read(p)

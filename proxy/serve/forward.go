@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -168,7 +169,7 @@ type httpSink struct {
 	every   time.Duration // 0: flush at once
 	pending bool
 	dead    bool
-	sent    bool
+	sent    atomic.Bool
 	wrote   int64
 	trailer bool
 	final   func() // runs in Head, before the fields are copied; nil for none
@@ -204,7 +205,7 @@ func (s *httpSink) Head() error {
 	if resp.Framing != exchange.Sized || strings.HasPrefix(resp.Fields.Get("Content-Type"), "text/event-stream") {
 		s.every = 0
 	}
-	s.sent = true
+	s.sent.Store(true)
 	s.w.WriteHeader(resp.Status)
 	return nil
 }
@@ -290,7 +291,7 @@ func (s *httpSink) End(trailers *exchange.Fields) error {
 func (s *httpSink) Upgrade() (net.Conn, []byte, error) {
 	s.ex.RunResponseFrom(s.mark)
 	s.copyHead()
-	s.sent = true
+	s.sent.Store(true)
 	s.w.WriteHeader(http.StatusSwitchingProtocols)
 	c, rw, err := http.NewResponseController(s.w).Hijack()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -80,7 +81,7 @@ func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.final = f.finalHead
 	defer f.stop()
 	l := life{s: s, ex: ex, front: f}
-	src := &h2source{r: r, limit: s.cfg.ReadTimeout}
+	src := &h2source{r: r, limit: s.cfg.ReadTimeout, answered: &f.sent}
 	bad := parseH2(req, r)
 	if bad == nil && req.Framing != exchange.NoBody {
 		l.body = src
@@ -185,7 +186,7 @@ func (f *h2front) finalHead() {
 	}
 }
 
-func (f *h2front) headSent() bool { return f.sent }
+func (f *h2front) headSent() bool { return f.sent.Load() }
 
 // doomed means nothing here: the framing of other streams is not at stake.
 func (f *h2front) doomed() {}
@@ -197,6 +198,7 @@ func (f *h2front) Upgrade() (net.Conn, []byte, error) { return nil, nil, http.Er
 type h2source struct {
 	r        *http.Request
 	limit    time.Duration
+	answered *atomic.Bool // streams both ways from then on: silence is no fault
 	timer    *time.Timer
 	trailers exchange.Fields
 	read     int64
@@ -206,7 +208,7 @@ type h2source struct {
 }
 
 func (b *h2source) Read(p []byte) (int, error) {
-	if b.limit > 0 {
+	if b.limit > 0 && !b.answered.Load() {
 		if b.timer == nil {
 			b.timer = time.AfterFunc(b.limit, b.expire)
 		} else {
@@ -240,6 +242,9 @@ func (b *h2source) Read(p []byte) (int, error) {
 }
 
 func (b *h2source) expire() {
+	if b.answered.Load() {
+		return
+	}
 	b.mu.Lock()
 	b.late = true
 	b.mu.Unlock()

@@ -288,6 +288,12 @@ func TestKeepAliveReusesServerConnection(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
 	}
+	for range 100 {
+		if _, r := rt.To.(*pool).counts(); r == 5 {
+			break
+		}
+		time.Sleep(time.Millisecond) // the answer is there before the end of its exchange
+	}
 	if conns.Load() != 1 || e.cl.Idle(ep) != 1 {
 		t.Errorf("%d connections, %d idle", conns.Load(), e.cl.Idle(ep))
 	}

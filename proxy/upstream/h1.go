@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -29,7 +30,8 @@ type talk struct {
 	// headed is set once the head was passed on.
 	headed bool
 
-	up upload
+	up    upload
+	watch watching
 }
 
 // askH1 asks by HTTP/1.1. A kept connection that turns out to be stale is replaced by a
@@ -177,16 +179,55 @@ func (t *talk) fill(limit int) error {
 	return err
 }
 
-// arm makes the connection end when the client goes away.
+// arm makes the connection end when the client goes away. While the body is read, reading
+// it tells that; watching begins with its end.
 func (t *talk) arm() {
 	t.armed = true
-	unwatch := func() {}
-	if t.call.Watch != nil && !t.up.running() {
-		// While the body is read, reading it tells that the client is gone.
-		unwatch = t.call.Watch()
-	}
 	stop := context.AfterFunc(t.ctx, t.conn.abort)
-	t.disarm = func() { stop(); unwatch() }
+	t.watch.want(t.call.Watch, t.up.body == nil)
+	t.disarm = func() { stop(); t.watch.end() }
+}
+
+// watching is the watching of the client. It begins once it is wanted and nobody reads the
+// body; the goroutine that sends the body says when that is.
+type watching struct {
+	mu    sync.Mutex
+	watch func() (stop func()) // nil: not wanted
+	free  bool
+	stop  func()
+}
+
+func (w *watching) want(watch func() (stop func()), free bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watch = watch
+	w.free = w.free || free
+	w.begin()
+}
+
+// released tells that the body has been read.
+func (w *watching) released() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.free = true
+	w.begin()
+}
+
+func (w *watching) begin() {
+	if w.watch != nil && w.free && w.stop == nil {
+		w.stop = w.watch()
+	}
+}
+
+// end waits until nobody reads from the client any more.
+func (w *watching) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watch = nil
+	if w.stop != nil {
+		w.stop()
+		w.stop = nil
+	}
 }
 
 // maxInterim bounds the interim answers to one request.

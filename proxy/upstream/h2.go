@@ -296,6 +296,9 @@ func (s *stream) relay(parent, ctx context.Context, resp *http.Response) *Error 
 	bp := bodyBufs.Get().(*[]byte)
 	defer bodyBufs.Put(bp)
 	sink := s.call.Sink
+	if err := sink.Flush(); err != nil {
+		return &Error{Reason: exchange.ClientGone, Err: err}
+	}
 	for {
 		n, err := resp.Body.Read(*bp)
 		if n > 0 {

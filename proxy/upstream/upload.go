@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -16,6 +17,8 @@ type upload struct {
 	began bool
 	done  chan struct{}
 	err   *Error // valid once done is closed
+	// failed is set before an error of the client's side ends the connection.
+	failed atomic.Bool
 }
 
 func (u *upload) running() bool {
@@ -120,18 +123,23 @@ func (t *talk) sendBody() {
 		case err == nil:
 			continue
 		case err != io.EOF:
-			t.up.err = sourceError(err)
-			t.conn.abort()
+			t.failUpload(sourceError(err))
 		case !chunked && left != 0:
-			t.up.err = errBodyLength
-			t.conn.abort()
+			t.failUpload(errBodyLength)
 		case chunked:
 			if _, werr := nc.Write(appendLast(nil, ex, body.Trailers())); werr != nil {
 				t.up.err = t.uploadError(werr)
 			}
 		}
+		t.watch.released()
 		return
 	}
+}
+
+func (t *talk) failUpload(err *Error) {
+	t.up.err = err
+	t.up.failed.Store(true)
+	t.conn.abort()
 }
 
 func (t *talk) uploadError(err error) *Error {
@@ -147,6 +155,9 @@ func (t *talk) finishUpload(answered bool) *Error {
 	u := &t.up
 	if u.body != nil && !u.began {
 		return errUnread
+	}
+	if u.failed.Load() {
+		<-u.done
 	}
 	if u.running() {
 		if answered {
