@@ -36,10 +36,11 @@ func (c *compiler) host(n *node, e *Expr, i int) error {
 	return nil
 }
 
-// wants notes a name that the rule asks for, if it is one that a certificate can have.
+// wants notes a name that the rule asks for, if it is one that a certificate can have;
+// a star is possible for the whole first label only.
 func (c *compiler) wants(name, written string, pos int) {
 	name = strings.TrimRight(name, ".")
-	if c.negated || name == "" || name == "*" || strings.ContainsFunc(name, func(r rune) bool {
+	if c.negated || name == "" || strings.Contains(strings.TrimPrefix(name, "*."), "*") || strings.ContainsFunc(name, func(r rune) bool {
 		return r > 0x7e || strings.ContainsRune(" :/[]@`\"'", r)
 	}) {
 		return

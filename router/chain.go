@@ -1,0 +1,163 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/balance"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// item is a built middleware: one of the two is set.
+type item struct {
+	op    exchange.Op
+	stage exchange.Stage
+}
+
+// chainError is a middleware of a router that is not there or cannot be built.
+type chainError struct {
+	codedError
+	// protects is set where passing the router over could open what it was to guard: the
+	// middleware guards something, or nobody knows what it was to do.
+	protects bool
+}
+
+// chains builds the middlewares of routers, one instance for each router as the
+// reference does: two routers with one rate limit have a bucket each.
+type chains struct{ c *compiler }
+
+// build builds middlewares by their full names. owner is a router, or "service NAME".
+func (b *chains) build(owner string, names []string) ([]item, *chainError) {
+	return b.add(nil, owner, names, nil)
+}
+
+func (b *chains) add(items []item, owner string, names, stack []string) ([]item, *chainError) {
+	for _, name := range names {
+		info := b.c.run.Middlewares[name]
+		if info == nil {
+			return nil, &chainError{codedError{config.CodeUnknownMiddleware, suggest(name, b.c.run.Middlewares),
+				fmt.Errorf("middleware %q does not exist", name)}, true}
+		}
+		var err *chainError
+		if info.Chain != nil && len(middlewareKinds(info.Middleware)) == 1 {
+			items, err = b.expand(items, owner, name, info, stack)
+		} else {
+			items, err = b.one(items, owner, name, info)
+		}
+		if err != nil {
+			b.spoil(name, info, err)
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+// spoil disables a middleware that cannot be built, or a chain around it.
+func (b *chains) spoil(name string, info *config.MiddlewareInfo, err *chainError) {
+	if !slices.Contains(info.Errors, err.Error()) {
+		info.Errors = append(info.Errors, err.Error())
+	}
+	info.Status = config.StatusDisabled
+	b.c.problem("middleware "+name, "", err.code, config.Error, err.Error(), err.hint)
+}
+
+func (b *chains) expand(items []item, owner, name string, info *config.MiddlewareInfo, stack []string) ([]item, *chainError) {
+	if slices.Contains(stack, name) {
+		return nil, &chainError{codedError{config.CodeLoop, "",
+			fmt.Errorf("the chain %s contains itself: %s", name, strings.Join(append(stack, name), " > "))}, true}
+	}
+	names := make([]string, len(info.Chain.Middlewares))
+	for i, n := range info.Chain.Middlewares {
+		names[i] = qualify(n, name)
+	}
+	return b.add(items, owner, names, append(slices.Clone(stack), name))
+}
+
+func (b *chains) one(items []item, owner, name string, info *config.MiddlewareInfo) ([]item, *chainError) {
+	op, stage, err := b.c.in.Parts.Middleware(name, info.Middleware, MiddlewareDeps{
+		Router:  owner,
+		Service: func(n string) (http.Handler, error) { return b.c.services.handler(qualify(n, name)) },
+		Warn: func(field, text, remedy string) {
+			b.c.problem("middleware "+name, field, config.CodeInvalidMiddleware, config.Warning, text, remedy)
+		},
+	})
+	if err != nil {
+		code, hint := codeOf(err, config.CodeInvalidMiddleware)
+		if errors.Is(err, errUnsupported) || info.Plugin != nil {
+			code = config.CodeUnsupported
+		}
+		return nil, &chainError{codedError{code, hint, fmt.Errorf("middleware %s: %w", name, err)}, guards(info.Middleware)}
+	}
+	if op != nil || stage != nil {
+		items = append(items, item{op, stage})
+	}
+	return items, nil
+}
+
+// errUnsupported may be wrapped by a Parts.Middleware for kinds that are known and not there.
+var errUnsupported = errors.ErrUnsupported
+
+// guards reports whether a middleware keeps somebody out, or cannot be told from one that does.
+func guards(m *config.Middleware) bool {
+	kinds := middlewareKinds(m)
+	for _, k := range kinds {
+		switch k {
+		case "AddPrefix", "StripPrefix", "StripPrefixRegex", "ReplacePath", "ReplacePathRegex", "RewriteLocation",
+			"RedirectRegex", "RedirectScheme", "Errors", "Compress", "ContentType", "Buffering", "Retry", "GRPCWeb", "Respond":
+		default:
+			return true
+		}
+	}
+	return len(kinds) == 0
+}
+
+// middlewareKinds returns the names of the fields that are set.
+func middlewareKinds(m *config.Middleware) []string {
+	var kinds []string
+	v := reflect.ValueOf(m).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); !f.IsZero() {
+			kinds = append(kinds, v.Type().Field(i).Name)
+		}
+	}
+	return kinds
+}
+
+// compose splits middlewares and the service behind them into ops that either lane runs
+// and what follows them: a service, or a tail that needs the handler lane.
+func (c *compiler) compose(items []item, child balance.Child) (ops []exchange.Op, tail http.Handler, to exchange.Service) {
+	n := 0
+	for n < len(items) && items[n].op != nil {
+		ops = append(ops, items[n].op)
+		n++
+	}
+	if n == len(items) && child.Service != nil {
+		return ops, nil, child.Service
+	}
+	if tail = child.Handler; tail == nil {
+		tail = c.in.Parts.Forward(child.Service)
+	}
+	for i := len(items) - 1; i >= n; {
+		if items[i].stage != nil {
+			tail = items[i].stage(tail)
+			i--
+			continue
+		}
+		j := i
+		for j >= n && items[j].op != nil {
+			j--
+		}
+		segment := make([]exchange.Op, 0, i-j)
+		for _, it := range items[j+1 : i+1] {
+			segment = append(segment, it.op)
+		}
+		tail = c.in.Parts.OpHandler(segment, tail)
+		i = j
+	}
+	return ops, tail, nil
+}

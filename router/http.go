@@ -1,0 +1,281 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/router/rule"
+)
+
+// maxUserPriority is the highest priority users may give; those above are the program's own.
+const maxUserPriority = math.MaxInt - 1000
+
+// routers compiles every HTTP router: first all rules, then what stands behind them.
+func (c *compiler) routers() {
+	names := slices.Sorted(maps.Keys(c.http))
+	ascii := map[string]string{} // host name in ASCII -> the router whose rule has it so
+	for _, name := range names {
+		d := c.http[name]
+		c.compileRule(d)
+		if d.rule == nil {
+			continue
+		}
+		for _, h := range d.rule.Hosts() {
+			if !h.International() && ascii[h.Name] == "" {
+				ascii[h.Name] = name
+			}
+		}
+	}
+	for _, name := range names {
+		d := c.http[name]
+		c.checkInternational(d, ascii)
+		c.router(d)
+	}
+}
+
+func (c *compiler) compileRule(d *routerDraft) {
+	r := d.info.Router
+	if r.Priority == 0 {
+		r.Priority = rule.Priority(r.Rule)
+	}
+	syn, known := rule.ParseSyntax(r.RuleSyntax)
+	if !known {
+		c.problem("router "+d.name, "ruleSyntax", config.CodeInvalidValue, config.Warning,
+			fmt.Sprintf("there is no rule syntax %q; v3 is used", r.RuleSyntax), "leave ruleSyntax out")
+	}
+	compiled, err := c.rule(r.Rule, ruleKind{syntax: syn})
+	if err != nil {
+		hint := ""
+		var re *rule.Error
+		if errors.As(err, &re) {
+			hint = re.Suggestion
+			err = fmt.Errorf("rule %s: column %d: %s", r.Rule, re.Col, re.Text)
+		}
+		c.fail(d, "rule", config.CodeInvalidRule, err, hint)
+		return
+	}
+	d.rule = compiled
+	for _, n := range compiled.Notes() {
+		c.problem("router "+d.name, "rule", config.CodeInvalidRule, config.Warning,
+			fmt.Sprintf("rule %s: column %d: %s", r.Rule, n.Col, n.Text), n.Suggestion)
+	}
+}
+
+// checkInternational refuses a host in Unicode that another router claims in ASCII. The
+// reference takes such rules never; here they work unless somebody, for the reference's
+// sake, wrote the ASCII form beside.
+func (c *compiler) checkInternational(d *routerDraft, ascii map[string]string) {
+	if d.rule == nil {
+		return
+	}
+	for _, h := range d.rule.Hosts() {
+		if other := ascii[h.Name]; h.International() && other != "" && other != d.name {
+			c.fail(d, "rule", config.CodeDuplicateHost,
+				fmt.Errorf("the host %s is %s, which router %s serves", h.Written, h.Name, other), "remove one of the two routers")
+		}
+	}
+}
+
+// fail disables a router and says why.
+func (c *compiler) fail(d *routerDraft, field, code string, err error, suggestion string) {
+	if !slices.Contains(d.info.Errors, err.Error()) {
+		d.info.Errors = append(d.info.Errors, err.Error())
+	}
+	d.info.Status = config.StatusDisabled
+	c.problem("router "+d.name, field, code, config.Error, err.Error(), suggestion)
+}
+
+// warn marks a router that works, but not as written.
+func (c *compiler) warn(d *routerDraft, field, code, text, suggestion string) {
+	if !slices.Contains(d.info.Errors, text) {
+		d.info.Errors = append(d.info.Errors, text)
+	}
+	if d.info.Status == config.StatusEnabled {
+		d.info.Status = config.StatusWarning
+	}
+	c.problem("router "+d.name, field, code, config.Warning, text, suggestion)
+}
+
+// router checks a router and builds its route.
+func (c *compiler) router(d *routerDraft) {
+	r := d.info.Router
+	c.listen(d)
+	if r.Priority > maxUserPriority && !strings.HasSuffix(d.name, internalSuffix) {
+		c.fail(d, "priority", config.CodeInvalidValue,
+			fmt.Errorf("the priority %d is above %d, the highest that may be given", r.Priority, maxUserPriority), "")
+		return
+	}
+	if len(r.ParentRefs) > 0 {
+		d.broken = true
+		c.fail(d, "parentRefs", config.CodeUnsupported, errors.New("routers below other routers are not supported"),
+			"give the router the whole rule and the middlewares of its parent")
+		return
+	}
+	if r.TLS != nil && !c.checkOptions(d) {
+		d.broken = true
+		return
+	}
+	if r.Service == "" {
+		c.fail(d, "service", config.CodeUnknownService, errors.New("the router names no service"), "set service")
+		return
+	}
+	name := qualify(r.Service, d.name)
+	svc, err := c.services.get(name, nil)
+	if err != nil {
+		code, hint := codeOf(err, config.CodeInvalidService)
+		c.fail(d, "service", code, err, hint)
+	}
+	items, merr := c.chains.build(d.name, slices.Concat(r.Middlewares, svc.middlewares))
+	if merr != nil {
+		d.broken = d.broken || err == nil && merr.protects
+		c.fail(d, "middlewares", merr.code, merr, merr.hint)
+	}
+	if d.info.Status == config.StatusDisabled {
+		return
+	}
+	d.route = c.newRoute(d, name)
+	d.route.Ops, d.route.Tail, d.route.To = c.compose(items, svc.child)
+}
+
+func (c *compiler) newRoute(d *routerDraft, service string) *exchange.Route {
+	r := d.info.Router
+	return &exchange.Route{
+		Router: d.name, Service: service, Rule: r.Rule, Priority: r.Priority,
+		Internal:    strings.HasSuffix(service, internalSuffix),
+		NoAccessLog: !*r.Observability.AccessLogs,
+		NoMetrics:   !*r.Observability.Metrics,
+	}
+}
+
+// listen finds the entry points of a router.
+func (c *compiler) listen(d *routerDraft) {
+	for _, ep := range d.info.EntryPoints {
+		if e := c.in.EntryPoints[ep]; e == nil || isUDP(e) {
+			text := fmt.Sprintf("entryPoint %q doesn't exist", ep)
+			if e != nil {
+				text = fmt.Sprintf("entryPoint %q is for UDP", ep)
+			}
+			c.warn(d, "entryPoints", config.CodeUnknownEntryPoint, text, suggest(ep, c.in.EntryPoints))
+			continue
+		}
+		if !slices.Contains(d.info.Using, ep) {
+			d.info.Using = append(d.info.Using, ep)
+		}
+	}
+	slices.Sort(d.info.Using)
+	if len(d.info.Using) == 0 {
+		c.fail(d, "entryPoints", config.CodeUnknownEntryPoint, errors.New("no valid entryPoint for this router"), "")
+	}
+}
+
+func isUDP(e *config.EntryPoint) bool { return strings.HasSuffix(strings.ToLower(e.Address), "/udp") }
+
+// relate notes which routers use which services and middlewares.
+func (c *compiler) relate() {
+	for _, name := range slices.Sorted(maps.Keys(c.http)) {
+		r := c.http[name].info.Router
+		if s := c.run.Services[qualify(r.Service, name)]; s != nil {
+			s.UsedBy = append(s.UsedBy, name)
+		}
+		for _, m := range r.Middlewares {
+			if info := c.run.Middlewares[m]; info != nil && !slices.Contains(info.UsedBy, name) {
+				info.UsedBy = append(info.UsedBy, name)
+			}
+		}
+	}
+}
+
+// entryPoints puts the routes behind the indexes of their entry points.
+func (c *compiler) entryPoints() {
+	var mounted []*routerDraft
+	for _, d := range c.http {
+		if d.rule != nil && len(d.info.Using) > 0 && (d.route != nil || d.broken) {
+			mounted = append(mounted, d)
+		} else {
+			c.table.dead = append(c.table.dead, deadRouter{d.name, d.rule, d.info})
+		}
+	}
+	slices.SortFunc(mounted, c.order)
+	c.duplicates(mounted)
+	type place struct {
+		entryPoint string
+		tls        bool
+	}
+	lists := map[place][]*routerDraft{}
+	for _, d := range mounted {
+		for _, ep := range d.info.Using {
+			p := place{ep, d.info.TLS != nil}
+			lists[p] = append(lists[p], d)
+		}
+	}
+	pool := &rule.Pool{}
+	for name, e := range c.in.EntryPoints {
+		if isUDP(e) {
+			continue
+		}
+		c.table.entryPoints[name] = &entryPoint{
+			name: name, table: c.table, pool: pool,
+			clear:   newSet(lists[place{name, false}]),
+			tls:     newSet(lists[place{name, true}]),
+			options: c.optionsAt(name),
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.table.entryPoints)) {
+		for _, other := range slices.Sorted(maps.Keys(c.table.entryPoints)) {
+			if name != other {
+				ep := c.table.entryPoints[name]
+				ep.others = append(ep.others, c.table.entryPoints[other])
+			}
+		}
+	}
+}
+
+// order sorts routers as they are tried: by priority, then by their provider's place in
+// the precedence, then by name, so that the order never depends on chance.
+func (c *compiler) order(a, b *routerDraft) int {
+	if a.info.Priority != b.info.Priority {
+		if a.info.Priority > b.info.Priority {
+			return -1
+		}
+		return 1
+	}
+	if d := c.rank(a.name) - c.rank(b.name); d != 0 {
+		return d
+	}
+	return strings.Compare(a.name, b.name)
+}
+
+func (c *compiler) rank(name string) int {
+	if i := slices.Index(c.in.Precedence, providerOf(name)); i >= 0 {
+		return i
+	}
+	return len(c.in.Precedence)
+}
+
+// duplicates says which routers can never be reached because another has the same rule.
+func (c *compiler) duplicates(sorted []*routerDraft) {
+	type place struct {
+		rule, entryPoint string
+		tls              bool
+	}
+	first := map[place]*routerDraft{}
+	for _, d := range sorted {
+		text := d.rule.Expr().String()
+		for _, ep := range d.info.Using {
+			p := place{text, ep, d.info.TLS != nil}
+			if o := first[p]; o != nil {
+				c.problem("router "+d.name, "rule", config.CodeDuplicateHost, config.Warning,
+					fmt.Sprintf("the router %s has the same rule on entry point %s and comes first", o.name, ep),
+					"change the rule, or remove one of the two")
+				continue
+			}
+			first[p] = d
+		}
+	}
+}

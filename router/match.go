@@ -1,0 +1,133 @@
+package router
+
+import (
+	"strings"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/router/rule"
+)
+
+// entryPoint matches the requests of one entry point.
+type entryPoint struct {
+	name       string
+	table      *Table
+	clear, tls *set
+	others     []*entryPoint
+	// options names the TLS options of hosts that have others than the default.
+	options hostOptions
+	pool    *rule.Pool
+}
+
+// set is an ordered list of routes behind an index.
+type set struct {
+	ix     *index
+	routes []mounted
+}
+
+// mounted is a route in its place. A broken one is no answer, but keeps its requests from
+// routes behind it: what it was to guard must not be served by one that guards less.
+type mounted struct {
+	route  *exchange.Route
+	broken bool
+}
+
+var emptyIndex = newSet(nil)
+
+func newSet(drafts []*routerDraft) *set {
+	s := &set{routes: make([]mounted, len(drafts))}
+	rules := make([]*rule.Rule, len(drafts))
+	for i, d := range drafts {
+		rules[i] = d.rule
+		s.routes[i] = mounted{route: d.route}
+		if d.route == nil {
+			s.routes[i] = mounted{broken: true, route: &exchange.Route{
+				Router: d.name, Service: qualify(d.info.Service, d.name), Rule: d.info.Rule, Priority: d.info.Priority,
+				Broken:      exchange.RouterBroken,
+				NoAccessLog: !*d.info.Observability.AccessLogs,
+				NoMetrics:   !*d.info.Observability.Metrics,
+			}}
+		}
+	}
+	s.ix = newIndex(rules)
+	return s
+}
+
+// Match implements exchange.Matcher.
+//
+// A broken router alone gives nil and RouterBroken: the reference, which leaves such
+// routers out, answers 404. Where another router would take the request in its place,
+// the broken one is returned, which answers 503.
+func (ep *entryPoint) Match(ex *exchange.Exchange) (*exchange.Route, exchange.Reason) {
+	var s rule.Subject
+	s.HTTP(&ex.Req, ep.pool)
+	route, why := ep.match(&s, ex.Req.TLS != nil, ex)
+	s.Done()
+	return route, why
+}
+
+func (ep *entryPoint) match(s *rule.Subject, tls bool, ex *exchange.Exchange) (*exchange.Route, exchange.Reason) {
+	here, there := ep.clear, ep.tls
+	if tls {
+		here, there = ep.tls, ep.clear
+		if ep.options != nil && ep.options.differ(s.Host, ex.Req.TLS.ServerName) {
+			return nil, exchange.Misdirected
+		}
+	}
+	if i := here.ix.find(s, -1); i >= 0 {
+		m := here.routes[i]
+		if !m.broken {
+			return m.route, exchange.NoReason
+		}
+		for i >= 0 && here.routes[i].broken {
+			i = here.ix.find(s, i)
+		}
+		if i >= 0 {
+			return m.route, exchange.NoReason
+		}
+		return nil, exchange.RouterBroken
+	}
+	if there.serves(s) {
+		return nil, exchange.WrongScheme
+	}
+	for _, o := range ep.others {
+		if o.clear.serves(s) || o.tls.serves(s) {
+			return nil, exchange.WrongEntryPoint
+		}
+	}
+	return nil, exchange.NoRouter
+}
+
+// serves reports whether a router of the user would take the request.
+func (s *set) serves(sub *rule.Subject) bool {
+	i := s.ix.find(sub, -1)
+	for i >= 0 && (s.routes[i].route.Internal || s.routes[i].broken) {
+		i = s.ix.find(sub, i)
+	}
+	return i >= 0
+}
+
+// hostOptions are names of TLS options by host. A host "*.x" stands for one label.
+type hostOptions map[string]string
+
+// of returns the options of a host, "" for the default ones.
+func (h hostOptions) of(host string) string {
+	host = strings.TrimSuffix(host, ".")
+	if o, ok := h[host]; ok {
+		return o
+	}
+	if len(host) < 250 {
+		if i := strings.IndexByte(host, '.'); i >= 0 {
+			var buf [256]byte
+			buf[0] = '*'
+			n := copy(buf[1:], host[i:])
+			return h[string(buf[:n+1])]
+		}
+	}
+	return ""
+}
+
+// differ reports whether a request for host may not be served on a connection that was
+// opened for sni: its TLS options are others, for example about client certificates.
+func (h hostOptions) differ(host, sni string) bool {
+	return host != sni && h.of(host) != h.of(strings.ToLower(sni))
+}

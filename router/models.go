@@ -1,0 +1,183 @@
+package router
+
+import (
+	"maps"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+// noop is the service behind routers whose middlewares always answer.
+const noop = "noop" + internalSuffix
+
+// prepare fills the Runtime with every object, and applies to routers what entry points
+// and the static configuration say about them.
+func (c *compiler) prepare() {
+	h := c.in.Config.HTTP
+	if h == nil {
+		h = &config.HTTP{}
+	}
+	c.run.Services = make(map[string]*config.ServiceInfo, len(h.Services)+len(c.in.Internal)+1)
+	for name, s := range h.Services {
+		c.run.Services[name] = &config.ServiceInfo{Service: s, Status: config.StatusEnabled}
+	}
+	for name := range c.in.Internal {
+		c.internalService(name)
+	}
+	c.internalService(noop)
+	c.run.Middlewares = make(map[string]*config.MiddlewareInfo, len(h.Middlewares))
+	for name, m := range h.Middlewares {
+		c.run.Middlewares[name] = &config.MiddlewareInfo{Middleware: m, Status: config.StatusEnabled}
+	}
+	c.run.Routers = make(map[string]*config.RouterInfo, len(h.Routers))
+	for _, name := range slices.Sorted(maps.Keys(h.Routers)) {
+		c.attach(name, h.Routers[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.in.EntryPoints)) {
+		c.redirection(name, c.in.EntryPoints[name])
+	}
+}
+
+func (c *compiler) internalService(name string) {
+	if c.run.Services[name] == nil {
+		c.run.Services[name] = &config.ServiceInfo{Service: &config.Service{}, Status: config.StatusEnabled}
+	}
+}
+
+// attach adds a router, once for all entry points without settings of their own and once
+// for each of the others. Names and order are the reference's: where a router has several
+// entry points, one with settings makes the router ENTRYPOINT-NAME.
+func (c *compiler) attach(name string, r *config.Router) {
+	eps := r.EntryPoints
+	if len(eps) == 0 {
+		eps = c.in.DefaultEntryPoints
+	}
+	var plain []string
+	for _, ep := range eps {
+		m := c.model(ep)
+		if m == nil {
+			plain = append(plain, ep)
+			continue
+		}
+		cp := *r
+		cp.EntryPoints = []string{ep}
+		cp.Middlewares = slices.Concat(m.HTTP.Middlewares, r.Middlewares)
+		if t := m.HTTP.TLS; cp.TLS == nil && t != nil {
+			cp.TLS = &config.RouterTLS{Options: t.Options, CertResolver: t.CertResolver, Domains: t.Domains}
+		}
+		as := name
+		if len(eps) > 1 {
+			as = ep + "-" + name
+		}
+		c.addRouter(as, &cp, m.Observability)
+	}
+	if len(plain) > 0 || len(eps) == 0 {
+		cp := *r
+		cp.EntryPoints = plain
+		c.addRouter(name, &cp, nil)
+	}
+}
+
+// model returns the entry point if it has settings that its routers inherit.
+func (c *compiler) model(name string) *config.EntryPoint {
+	ep := c.in.EntryPoints[name]
+	if ep == nil {
+		return nil
+	}
+	off := func(b *bool) bool { return b != nil && !*b }
+	o := ep.Observability
+	if len(ep.HTTP.Middlewares) > 0 || ep.HTTP.TLS != nil || c.in.DefaultRuleSyntax != "" ||
+		o != nil && (off(o.AccessLogs) || off(o.Metrics) || off(o.Tracing) || o.TraceVerbosity != "" && o.TraceVerbosity != "minimal") {
+		return ep
+	}
+	return nil
+}
+
+func (c *compiler) addRouter(name string, r *config.Router, o *config.EntryPointObservability) {
+	if r.RuleSyntax == "" {
+		r.RuleSyntax = c.in.DefaultRuleSyntax
+	}
+	r.Observability = observability(r.Observability, o)
+	r.Middlewares = slices.Clone(r.Middlewares)
+	for i, m := range r.Middlewares {
+		r.Middlewares[i] = qualify(m, name)
+	}
+	d := &routerDraft{name: name, info: &config.RouterInfo{Router: r, Status: config.StatusEnabled}}
+	c.http[name] = d
+	c.run.Routers[name] = d.info
+}
+
+// observability fills what a router leaves open from its entry point, then with all on.
+func observability(r *config.RouterObservability, ep *config.EntryPointObservability) *config.RouterObservability {
+	on := true
+	if ep == nil {
+		ep = &config.EntryPointObservability{}
+	}
+	var out config.RouterObservability
+	if r != nil {
+		out = *r
+	}
+	first := func(list ...*bool) *bool {
+		i := slices.IndexFunc(list, func(b *bool) bool { return b != nil })
+		return list[i]
+	}
+	out.AccessLogs = first(out.AccessLogs, ep.AccessLogs, &on)
+	out.Metrics = first(out.Metrics, ep.Metrics, &on)
+	out.Tracing = first(out.Tracing, ep.Tracing, &on)
+	if out.TraceVerbosity == "" {
+		out.TraceVerbosity = ep.TraceVerbosity
+	}
+	if out.TraceVerbosity == "" {
+		out.TraceVerbosity = "minimal"
+	}
+	return &out
+}
+
+// redirection adds the hidden router of an entry point that redirects everything. Its
+// name, rule and middleware are the reference's, whose API shows them.
+func (c *compiler) redirection(name string, ep *config.EntryPoint) {
+	if ep.HTTP.Redirections == nil || ep.HTTP.Redirections.EntryPoint == nil {
+		return
+	}
+	to := ep.HTTP.Redirections.EntryPoint
+	object := "entry point " + name
+	if to.To == "" {
+		c.problem(object, "http.redirections.entryPoint.to", config.CodeInvalidValue, config.Error,
+			"the redirection has no target", "name an entry point or a port such as :443")
+		return
+	}
+	port, isPort := strings.CutPrefix(to.To, ":")
+	if !isPort {
+		target := c.in.EntryPoints[to.To]
+		if target == nil {
+			c.problem(object, "http.redirections.entryPoint.to", config.CodeUnknownEntryPoint, config.Error,
+				"there is no entry point "+strconv.Quote(to.To), suggest(to.To, c.in.EntryPoints))
+			return
+		}
+		addr, _, _ := strings.Cut(target.Address, "/")
+		_, port, _ = net.SplitHostPort(addr)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > math.MaxUint16 {
+		c.problem(object, "http.redirections.entryPoint.to", config.CodeInvalidValue, config.Error,
+			strconv.Quote(to.To)+" leads to no port", "name an entry point or a port such as :443")
+		return
+	}
+	scheme := to.Scheme
+	if scheme == "" {
+		scheme = "https"
+	}
+	as := normalize(name + "-to-" + to.To)
+	mw := "redirect-" + as + internalSuffix
+	c.run.Middlewares[mw] = &config.MiddlewareInfo{
+		Middleware: &config.Middleware{RedirectScheme: &config.RedirectScheme{Scheme: scheme, Port: port, Permanent: to.Permanent}},
+		Status:     config.StatusEnabled,
+	}
+	c.attach(as+internalSuffix, &config.Router{
+		EntryPoints: []string{name}, Middlewares: []string{mw}, Service: noop,
+		Rule: "HostRegexp(`^.+$`)", RuleSyntax: "default", Priority: to.Priority,
+	})
+}

@@ -1,0 +1,230 @@
+// Package router turns a merged dynamic configuration into an immutable Table: the
+// routes of each entry point behind an index of their rules, the state of every object
+// as the API shows it, and what certificates and TLS options the routers ask for.
+//
+// Compile is pure but for the books it is handed (balance.Book, the middlewares'
+// memory), which keep what must outlive a table. A part that is wrong costs itself: its
+// routers are left out, or answer 503 where leaving them out could open what was meant to
+// be closed; everything else is served.
+package router
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/balance"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/router/rule"
+)
+
+// Input is what a Table is compiled from. Nothing in it is changed.
+type Input struct {
+	// Config is the merged configuration; names carry "@provider".
+	Config *config.Dynamic
+	// Problems found so far; the Table's are added to them in Runtime.
+	Problems []config.Problem
+	// EntryPoints by name, UDP ones included.
+	EntryPoints map[string]*config.EntryPoint
+	// DefaultEntryPoints serve routers that name none.
+	DefaultEntryPoints []string
+	// DefaultRuleSyntax is core.defaultRuleSyntax, or "" where it is not set.
+	DefaultRuleSyntax string
+	// Precedence orders routers of equal priority by provider, the first wins.
+	Precedence []string
+	// Internal are the program's own services ("api@internal"). They are known even where
+	// Config does not list them.
+	Internal map[string]http.Handler
+	// Resolvers are the names of the certificate resolvers.
+	Resolvers []string
+	// DefaultTransport is how servers are reached whose service names no transport.
+	DefaultTransport *config.ServersTransport
+	// Previous is the table in use, or nil; what did not change is taken over from it.
+	Previous *Table
+	Book     *balance.Book
+	Parts    Parts
+	Log      zerolog.Logger
+}
+
+// Parts are the makers of what routes are made of. The server joins them with the packages
+// that implement them.
+type Parts struct {
+	// Middleware builds one middleware that is no chain: an op or a stage, or neither.
+	Middleware func(name string, cfg *config.Middleware, d MiddlewareDeps) (exchange.Op, exchange.Stage, error)
+	// OpHandler runs ops behind a stage; Forward sends requests to a service's servers.
+	OpHandler func(ops []exchange.Op, next http.Handler) http.Handler
+	Forward   func(exchange.Service) http.Handler
+	// Transport builds a transport; TransportKey is a fingerprint of what it is built from.
+	Transport    func(name string, cfg *config.ServersTransport) (*exchange.Transport, error)
+	TransportKey func(cfg *config.ServersTransport) string
+	// TLSOptions says why TLS options cannot be used; nil takes all.
+	TLSOptions func(name string, cfg *config.TLSOptions) error
+}
+
+// MiddlewareDeps are what a middleware needs of its router.
+type MiddlewareDeps struct {
+	// Router is the name of the router, or "service NAME" for a service's own middlewares.
+	Router string
+	// Service gives another service as a handler.
+	Service func(name string) (http.Handler, error)
+	// Warn takes what works but is hardly meant.
+	Warn func(field, text, remedy string)
+}
+
+// Table is a compiled configuration. It is immutable and safe for concurrent use.
+type Table struct {
+	// Runtime is the configuration as the API shows it. The caller sets Generation and At.
+	Runtime *config.Runtime
+
+	entryPoints map[string]*entryPoint
+	tcp         map[string]*TCPTable
+	udp         map[string]*UDPRoute
+	certs       []CertRequest
+	hostOptions map[string]string
+	rules       map[ruleKey]*rule.Rule
+	draft       *balance.Draft
+	dead        []deadRouter
+}
+
+// Compile builds the Table of a configuration.
+func Compile(in Input) *Table {
+	c := newCompiler(&in)
+	c.prepare()
+	c.routers()
+	c.relate()
+	c.tlsOptions()
+	c.certificates()
+	c.entryPoints()
+	c.streams()
+	c.finish()
+	return c.table
+}
+
+// EntryPoint returns the matcher of an entry point; one without routes matches nothing.
+func (t *Table) EntryPoint(name string) exchange.Matcher {
+	if ep := t.entryPoints[name]; ep != nil {
+		return ep
+	}
+	return &entryPoint{name: name, table: t, clear: emptyIndex, tls: emptyIndex, pool: &rule.Pool{}}
+}
+
+// EntryPoints returns the names of the entry points that have HTTP routes.
+func (t *Table) EntryPoints() []string { return slices.Sorted(maps.Keys(t.entryPoints)) }
+
+// Commit makes the services of the table the live ones in the Book. Call it when the
+// table is published; a table that is never published needs nothing.
+func (t *Table) Commit() {
+	if t.draft != nil {
+		t.draft.Commit()
+	}
+}
+
+// ruleKey names a compiled rule, to find it again in the next table.
+type ruleKey struct {
+	text string
+	kind ruleKind
+}
+
+type ruleKind struct {
+	syntax rule.Syntax
+	tcp    bool
+}
+
+// compiler holds what is known while a Table is built.
+type compiler struct {
+	in    *Input
+	table *Table
+	run   *config.Runtime
+	// http are the routers that there are to be, by name, after models were applied.
+	http     map[string]*routerDraft
+	services *services
+	chains   *chains
+	options  map[string]error // of TLS options, by name; nil means usable
+	seen     map[string]bool  // problems said already
+}
+
+// routerDraft is an HTTP router on its way into the Table.
+type routerDraft struct {
+	name  string
+	info  *config.RouterInfo
+	rule  *rule.Rule
+	route *exchange.Route
+	// broken is set where the router cannot be served but must not be passed over either.
+	broken bool
+	// options is the name of its TLS options.
+	options string
+}
+
+func newCompiler(in *Input) *compiler {
+	if in.Config == nil {
+		in.Config = &config.Dynamic{}
+	}
+	c := &compiler{
+		in:      in,
+		run:     &config.Runtime{Problems: slices.Clone(in.Problems)},
+		http:    map[string]*routerDraft{},
+		options: map[string]error{},
+		seen:    map[string]bool{},
+	}
+	c.table = &Table{
+		Runtime:     c.run,
+		entryPoints: map[string]*entryPoint{},
+		tcp:         map[string]*TCPTable{},
+		udp:         map[string]*UDPRoute{},
+		rules:       map[ruleKey]*rule.Rule{},
+	}
+	if in.Book != nil {
+		c.table.draft = in.Book.Begin()
+	}
+	c.services = newServices(c)
+	c.chains = &chains{c: c}
+	return c
+}
+
+// rule compiles a rule, or finds it in the table before.
+func (c *compiler) rule(text string, k ruleKind) (*rule.Rule, error) {
+	key := ruleKey{text, k}
+	if r := c.table.rules[key]; r != nil {
+		return r, nil
+	}
+	if p := c.in.Previous; p != nil && p.rules[key] != nil {
+		c.table.rules[key] = p.rules[key]
+		return p.rules[key], nil
+	}
+	build := rule.Compile
+	if k.tcp {
+		build = rule.CompileTCP
+	}
+	r, err := build(text, k.syntax)
+	if err == nil {
+		c.table.rules[key] = r
+	}
+	return r, err
+}
+
+// problem notes what is wrong with an object ("router api@docker"), once.
+func (c *compiler) problem(object, field, code string, sev config.Severity, text, suggestion string) {
+	key := object + "\x00" + field + "\x00" + code + "\x00" + text
+	if c.seen[key] {
+		return
+	}
+	c.seen[key] = true
+	_, name, _ := strings.Cut(object, " ")
+	p := providerOf(name)
+	c.run.Problems = append(c.run.Problems, config.Problem{
+		Source: "provider " + p, Provider: p, Object: object, Field: field,
+		Code: code, Severity: sev, Text: text, Suggestion: suggestion,
+	})
+}
+
+// finish sorts what came out of maps.
+func (c *compiler) finish() {
+	n := len(c.in.Problems)
+	slices.SortStableFunc(c.run.Problems[n:], func(a, b config.Problem) int {
+		return strings.Compare(a.Object+"\x00"+a.Field+"\x00"+a.Text, b.Object+"\x00"+b.Field+"\x00"+b.Text)
+	})
+}

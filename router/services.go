@@ -1,0 +1,271 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/balance"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// codedError is an error with the code and suggestion of its Problem.
+type codedError struct {
+	code, hint string
+	err        error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+func coded(code, hint, format string, args ...any) error {
+	return &codedError{code, hint, fmt.Errorf(format, args...)}
+}
+
+// codeOf returns the code and suggestion of an error, or the fallback.
+func codeOf(err error, fallback string) (code, hint string) {
+	var e *codedError
+	if errors.As(err, &e) {
+		return e.code, e.hint
+	}
+	return fallback, ""
+}
+
+// services builds HTTP services as routers ask for them; what no router reaches is not
+// built, as in the reference.
+type services struct {
+	c     *compiler
+	built map[string]*service
+}
+
+// service is a built service: what picks servers or handles requests, and the names of
+// the middlewares that stand before it.
+type service struct {
+	child       balance.Child
+	middlewares []string
+	err         error
+}
+
+func newServices(c *compiler) *services { return &services{c: c, built: map[string]*service{}} }
+
+// get builds the service of that full name. stack holds the services it is part of.
+func (s *services) get(name string, stack []string) (*service, error) {
+	if b := s.built[name]; b != nil {
+		return b, b.err
+	}
+	if slices.Contains(stack, name) {
+		return &service{}, coded(config.CodeLoop, "", "the service %s contains itself: %s", name, strings.Join(append(stack, name), " > "))
+	}
+	info := s.c.run.Services[name]
+	if info == nil {
+		return &service{}, coded(config.CodeUnknownService, suggest(name, s.c.run.Services), "the service %q does not exist", name)
+	}
+	b := &service{}
+	b.child, b.err = s.build(name, info, append(slices.Clone(stack), name))
+	for _, m := range info.Middlewares {
+		b.middlewares = append(b.middlewares, qualify(m, name))
+	}
+	if b.err != nil {
+		info.Errors = append(info.Errors, b.err.Error())
+		info.Status = config.StatusDisabled
+		code, hint := codeOf(b.err, config.CodeInvalidService)
+		s.c.problem("service "+name, "", code, config.Error, b.err.Error(), hint)
+	}
+	s.built[name] = b
+	return b, b.err
+}
+
+func (s *services) build(name string, info *config.ServiceInfo, stack []string) (balance.Child, error) {
+	if h := s.c.in.Internal[name]; h != nil {
+		return balance.Child{Name: name, Handler: h}, nil
+	}
+	if name == noop {
+		return balance.Child{Name: name, Handler: http.HandlerFunc(teapot)}, nil
+	}
+	switch kinds := serviceKinds(info.Service); len(kinds) {
+	case 0:
+		return balance.Child{}, errors.New("the service has no kind; set loadBalancer")
+	case 1:
+	default:
+		return balance.Child{}, fmt.Errorf("the service has two kinds, %s and %s", kinds[0], kinds[1])
+	}
+	d, f := s.c.table.draft, s.c.in.Parts.Forward
+	cfg := info.Service
+	switch {
+	case cfg.LoadBalancer != nil:
+		return s.loadBalancer(name, info)
+	case cfg.Weighted != nil:
+		kids, err := s.children(name, weightedNames(cfg.Weighted.Services), stack)
+		if err != nil {
+			return balance.Child{}, err
+		}
+		return d.Weighted(name, cfg.Weighted, kids, f)
+	case cfg.HighestRandomWeight != nil:
+		kids, err := s.children(name, weightedNames(cfg.HighestRandomWeight.Services), stack)
+		if err != nil {
+			return balance.Child{}, err
+		}
+		return d.HighestRandomWeight(name, cfg.HighestRandomWeight, kids, f)
+	case cfg.Mirroring != nil:
+		names := []string{cfg.Mirroring.Service}
+		for _, m := range cfg.Mirroring.Mirrors {
+			names = append(names, m.Name)
+		}
+		kids, err := s.children(name, names, stack)
+		if err != nil {
+			return balance.Child{}, err
+		}
+		return d.Mirroring(name, cfg.Mirroring, kids[0], kids[1:], f)
+	}
+	kids, err := s.children(name, []string{cfg.Failover.Service, cfg.Failover.Fallback}, stack)
+	if err != nil {
+		return balance.Child{}, err
+	}
+	return d.Failover(name, cfg.Failover, kids[0], kids[1], f)
+}
+
+// teapot is the reference's answer of noop@internal, behind middlewares that let a request through.
+func teapot(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
+
+func serviceKinds(s *config.Service) []string {
+	var kinds []string
+	add := func(set bool, name string) {
+		if set {
+			kinds = append(kinds, name)
+		}
+	}
+	add(s.LoadBalancer != nil, "loadBalancer")
+	add(s.Weighted != nil, "weighted")
+	add(s.HighestRandomWeight != nil, "highestRandomWeight")
+	add(s.Mirroring != nil, "mirroring")
+	add(s.Failover != nil, "failover")
+	return kinds
+}
+
+func weightedNames(list []config.WeightedService) []string {
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// children builds the services that name is made of, each with its own middlewares before it.
+func (s *services) children(name string, names, stack []string) ([]balance.Child, error) {
+	kids := make([]balance.Child, len(names))
+	for i, n := range names {
+		if n == "" {
+			return nil, errors.New("a service it is made of has no name")
+		}
+		b, err := s.get(qualify(n, name), stack)
+		if err != nil {
+			return nil, err
+		}
+		if kids[i], err = s.guarded(qualify(n, name), b); err != nil {
+			return nil, err
+		}
+	}
+	return kids, nil
+}
+
+// guarded puts a service's own middlewares before it.
+func (s *services) guarded(name string, b *service) (balance.Child, error) {
+	items, err := s.c.chains.build("service "+name, b.middlewares)
+	if err != nil {
+		return balance.Child{}, err
+	}
+	if len(items) == 0 {
+		return b.child, nil
+	}
+	ops, tail, to := s.c.compose(items, b.child)
+	if tail == nil {
+		tail = s.c.in.Parts.Forward(to)
+	}
+	h := s.c.in.Parts.OpHandler(ops, tail)
+	for _, inner := range []any{b.child.Service, b.child.Handler} {
+		if st, ok := inner.(health); ok {
+			h = healthy{h, st}
+			break
+		}
+	}
+	return balance.Child{Name: b.child.Name, Handler: h}, nil
+}
+
+// health is what composed services ask of their children.
+type health interface {
+	Up(now int64) bool
+	Checked() bool
+}
+
+// healthy is a handler with the health of the service behind it.
+type healthy struct {
+	http.Handler
+	health
+}
+
+// handler gives a service as a handler, for middlewares that fetch something from it.
+func (s *services) handler(name string) (http.Handler, error) {
+	b, err := s.get(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	child, err := s.guarded(name, b)
+	if err != nil {
+		return nil, err
+	}
+	if child.Handler != nil {
+		return child.Handler, nil
+	}
+	return s.c.in.Parts.Forward(child.Service), nil
+}
+
+func (s *services) loadBalancer(name string, info *config.ServiceInfo) (balance.Child, error) {
+	lb := info.LoadBalancer
+	if t := lb.ServersTransport; t != "" && t != qualify(t, name) {
+		cp, svc := *lb, *info.Service
+		cp.ServersTransport = qualify(t, name)
+		svc.LoadBalancer = &cp
+		info.Service, lb = &svc, &cp
+	}
+	tr, err := s.transport(lb.ServersTransport)
+	if err != nil {
+		return balance.Child{}, err
+	}
+	b, err := s.c.table.draft.Service(name, lb, tr)
+	if err != nil {
+		return balance.Child{}, err
+	}
+	return balance.Child{Name: name, Service: b}, nil
+}
+
+// defaultTransport is the transport of services that name none.
+const defaultTransport = "default" + internalSuffix
+
+func (s *services) transport(name string) (*exchange.Transport, error) {
+	var known map[string]*config.ServersTransport
+	if h := s.c.in.Config.HTTP; h != nil {
+		known = h.ServersTransports
+	}
+	if name == "" {
+		name = defaultTransport
+	}
+	cfg := known[name]
+	if cfg == nil && name == defaultTransport {
+		if cfg = s.c.in.DefaultTransport; cfg == nil {
+			cfg = &config.ServersTransport{}
+		}
+	}
+	if cfg == nil {
+		return nil, coded(config.CodeUnknownTransport, suggest(name, known), "the serversTransport %q does not exist", name)
+	}
+	t, err := s.c.table.draft.Transport(name, s.c.in.Parts.TransportKey(cfg), func() (*exchange.Transport, error) {
+		return s.c.in.Parts.Transport(name, cfg)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serversTransport %s: %w", name, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,170 @@
+package router
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/router/rule"
+)
+
+// defaultOptions is the name of the TLS options that apply where none is named.
+const defaultOptions = "default"
+
+// CertRequest is a certificate that a router asks a resolver for.
+type CertRequest struct {
+	Resolver string
+	Domain   config.Domain
+	// Router that asks first ("api@docker", "tcp router db@docker").
+	Router string
+}
+
+// Certificates returns what the routers ask resolvers for, sorted and each once.
+func (t *Table) Certificates() []CertRequest { return t.certs }
+
+// HostOptions names the TLS options of hosts that have others than the default ones, for
+// the choice of options by server name. A host "*.x" stands for one label before x.
+func (t *Table) HostOptions() map[string]string { return t.hostOptions }
+
+// checkOptions finds a TLS router's options and reports whether they can be used.
+func (c *compiler) checkOptions(d *routerDraft) bool {
+	name, err := c.usableOptions(d.info.TLS.Options, d.name)
+	d.options = name
+	if err != nil {
+		code, hint := codeOf(err, config.CodeUnknownTLSOptions)
+		c.fail(d, "tls.options", code, err, hint)
+	}
+	return err == nil
+}
+
+// usableOptions returns the full name of TLS options, and why they cannot be used.
+func (c *compiler) usableOptions(name, router string) (string, error) {
+	if name == "" {
+		name = defaultOptions
+	}
+	if name != defaultOptions {
+		name = qualify(name, router)
+	}
+	if err, known := c.options[name]; known {
+		return name, err
+	}
+	var all map[string]*config.TLSOptions
+	if t := c.in.Config.TLS; t != nil {
+		all = t.Options
+	}
+	var err error
+	switch cfg := all[name]; {
+	case cfg == nil && name != defaultOptions:
+		err = coded(config.CodeUnknownTLSOptions, suggest(name, all), "the TLS options %q do not exist", name)
+	case cfg != nil && c.in.Parts.TLSOptions != nil:
+		if e := c.in.Parts.TLSOptions(name, cfg); e != nil {
+			err = coded(config.CodeInvalidValue, "", "the TLS options %s cannot be used: %w", name, e)
+		}
+	}
+	c.options[name] = err
+	return name, err
+}
+
+// tlsOptions decides which options each host has. Where routers on one entry point want
+// different ones for a host, the reference gives it the default ones; so it is here.
+func (c *compiler) tlsOptions() {
+	type place struct{ entryPoint, host string }
+	wanted := map[place]map[string][]*routerDraft{}
+	for _, name := range slices.Sorted(maps.Keys(c.http)) {
+		d := c.http[name]
+		if d.rule == nil || d.options == "" {
+			continue
+		}
+		if len(d.rule.Hosts()) == 0 && d.options != defaultOptions {
+			c.problem("router "+name, "tls.options", config.CodeInvalidValue, config.Warning,
+				"the rule names no host: TLS options are chosen by host, so these have no effect", "add a Host(`...`) to the rule")
+		}
+		for _, h := range d.rule.Hosts() {
+			for _, ep := range d.info.Using {
+				p := place{ep, h.Name}
+				if wanted[p] == nil {
+					wanted[p] = map[string][]*routerDraft{}
+				}
+				wanted[p][d.options] = append(wanted[p][d.options], d)
+			}
+		}
+	}
+	c.table.hostOptions = map[string]string{}
+	for p, byOptions := range wanted {
+		if len(byOptions) > 1 {
+			for _, list := range byOptions {
+				for _, d := range list {
+					c.warn(d, "tls.options", config.CodeConflict, fmt.Sprintf("found different TLS options for routers on the same host %s, so the default ones are used", p.host),
+						"give all routers of a host the same options")
+				}
+			}
+			continue
+		}
+		for name := range byOptions {
+			if name == defaultOptions {
+				continue
+			}
+			// One map serves all entry points; should two differ, the choice must not be chance.
+			if old := c.table.hostOptions[p.host]; old == "" || name < old {
+				c.table.hostOptions[p.host] = name
+			}
+		}
+	}
+}
+
+// optionsAt returns the options of hosts, for the check of requests on an entry point.
+func (c *compiler) optionsAt(string) hostOptions {
+	if len(c.table.hostOptions) == 0 {
+		return nil
+	}
+	return c.table.hostOptions
+}
+
+// certificates collects what routers ask resolvers for: the domains they list, else the
+// hosts of their rules, those of one router on one certificate.
+func (c *compiler) certificates() {
+	for _, name := range slices.Sorted(maps.Keys(c.http)) {
+		d := c.http[name]
+		if t := d.info.TLS; t != nil && d.route != nil {
+			c.wantCertificate("router "+name, name, t.CertResolver, t.Domains, d.rule)
+		}
+	}
+}
+
+func (c *compiler) wantCertificate(object, router, resolver string, domains []config.Domain, r *rule.Rule) {
+	if resolver == "" {
+		return
+	}
+	if !slices.Contains(c.in.Resolvers, resolver) {
+		known := map[string]bool{}
+		for _, n := range c.in.Resolvers {
+			known[n] = true
+		}
+		c.problem(object, "tls.certResolver", config.CodeUnknownResolver, config.Warning,
+			fmt.Sprintf("there is no certificate resolver %q", resolver), suggest(resolver, known))
+		return
+	}
+	if len(domains) == 0 {
+		var names []string
+		for _, h := range r.Hosts() {
+			if !slices.Contains(names, h.Name) {
+				names = append(names, h.Name)
+			}
+		}
+		if len(names) == 0 {
+			c.problem(object, "tls.certResolver", config.CodeInvalidValue, config.Warning,
+				"no certificate can be asked for: the rule names no host", "set tls.domains")
+			return
+		}
+		domains = []config.Domain{{Main: names[0], SANs: names[1:]}}
+	}
+	for _, d := range domains {
+		key := "certificate\x00" + resolver + "\x00" + d.Main + "\x00" + strings.Join(d.SANs, "\x00")
+		if d.Main != "" && !c.seen[key] {
+			c.seen[key] = true
+			c.table.certs = append(c.table.certs, CertRequest{resolver, d, router})
+		}
+	}
+}
