@@ -2,11 +2,177 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/sluice-edge/sluice/config/check"
+	"github.com/sluice-edge/sluice/config/decode"
 )
 
 func (p *program) checkCommand() *cli.Command {
-	return &cli.Command{Name: "check", Usage: "find mistakes in compose files, configuration files and running containers (exit 0, 1 or 2)",
-		Action: func(*cli.Context) error { return errors.New("not here yet") }}
+	return &cli.Command{
+		Name: "check", Usage: "find mistakes in compose files, configuration files and running containers",
+		ArgsUsage: "[FILE or DIRECTORY ...]",
+		Description: "Files that are named without a flag are told apart by their keys; without any file and flag the compose\n" +
+			"file of the working directory is checked. What is given is checked together: middlewares, services, entry\n" +
+			"points and resolvers that one file names may stand in another.\n\n" +
+			"Exit code: 0 no errors, 1 errors found (with --strict also for warnings), 2 the check could not be made.",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "compose", Usage: "compose `FILE`; may be repeated"},
+			&cli.StringSliceFlag{Name: "static", Usage: "static configuration `FILE`"},
+			&cli.StringSliceFlag{Name: "dynamic", Usage: "dynamic configuration `FILE` or directory"},
+			&cli.BoolFlag{Name: "docker", Usage: "the containers of the running engine"},
+			&cli.StringFlag{Name: "docker-endpoint", Value: "unix:///var/run/docker.sock", EnvVars: []string{"DOCKER_HOST"}, Usage: "`ADDRESS` of the engine"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: strings.Join(check.Formats(), ", ")},
+			&cli.BoolFlag{Name: "strict", Usage: "count warnings as errors"},
+		},
+		Action: func(c *cli.Context) error {
+			code, err := p.check(c)
+			if err != nil {
+				fmt.Fprintln(p.stderr, "sluice: "+err.Error())
+				return exitCode(2)
+			}
+			if code != 0 {
+				return exitCode(code)
+			}
+			return nil
+		},
+	}
+}
+
+func (p *program) check(c *cli.Context) (int, error) {
+	if !slices.Contains(check.Formats(), c.String("format")) {
+		return 0, fmt.Errorf("unknown format %q; there are %s", c.String("format"), strings.Join(check.Formats(), ", "))
+	}
+	k := check.New(check.World{Env: p.lookup, Writable: writable})
+	feeds := []struct {
+		files []string
+		feed  func(name string, data []byte)
+	}{{c.StringSlice("static"), k.Static}, {c.StringSlice("compose"), k.Compose}, {c.StringSlice("dynamic"), k.Dynamic},
+		{c.Args().Slice(), func(name string, data []byte) { guess(k, name, data) }}}
+	given := false
+	for _, f := range feeds {
+		for _, name := range f.files {
+			given = true
+			if err := p.feed(name, f.feed); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if c.Bool("docker") {
+		given = true
+		list, err := containers(c.Context, c.String("docker-endpoint"))
+		if err != nil {
+			return 0, err
+		}
+		k.Containers(list)
+	}
+	if !given {
+		name, err := p.composeFile()
+		if err != nil {
+			return 0, err
+		}
+		if err := p.feed(name, k.Compose); err != nil {
+			return 0, err
+		}
+	}
+	found := k.Findings()
+	if err := check.Write(p.stdout, c.String("format"), found); err != nil {
+		return 0, err
+	}
+	if check.Errors(found) > 0 || c.Bool("strict") && len(found) > 0 {
+		return 1, nil
+	}
+	return 0, nil
+}
+
+// feed gives a file, or the configuration files below a directory, to f.
+func (p *program) feed(name string, f func(name string, data []byte)) error {
+	st, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		data, err := p.read(name)
+		if err == nil {
+			f(name, data)
+		}
+		return err
+	}
+	return filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		switch filepath.Ext(path) {
+		case ".yml", ".yaml", ".toml", ".json":
+			data, err := p.read(path)
+			if err != nil {
+				return err
+			}
+			f(path, data)
+		}
+		return nil
+	})
+}
+
+// guess tells by the keys at its top what kind of file it is.
+func guess(k *check.Checker, name string, data []byte) {
+	static := 0
+	for _, key := range decode.Tops(name, data) {
+		if key == "services" {
+			k.Compose(name, data)
+			return
+		}
+		same := func(other string) bool { return strings.EqualFold(key, other) }
+		if slices.ContainsFunc(decode.StaticKeys(), same) {
+			static++
+		}
+		if slices.ContainsFunc(decode.DynamicKeys(), same) {
+			static--
+		}
+	}
+	if static > 0 {
+		k.Static(name, data)
+		return
+	}
+	k.Dynamic(name, data)
+}
+
+func (p *program) composeFile() (string, error) {
+	for _, name := range []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"} {
+		if _, err := os.Stat(name); err == nil {
+			return name, nil
+		}
+	}
+	return "", errors.New("there is no compose file here; name files, or use --docker")
+}
+
+func (p *program) lookup(name string) (string, bool) {
+	for _, e := range p.environ {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// writable tries to make a file beside the one named, or to open the one that is there.
+func writable(file string) error {
+	if f, err := os.OpenFile(file, os.O_WRONLY, 0); err == nil {
+		return f.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), ".sluice-check-*")
+	if err != nil {
+		return err
+	}
+	f.Close()
+	return os.Remove(f.Name())
 }

@@ -51,6 +51,11 @@ var labelRoots = [...]string{"http", "tcp", "udp", "tls.stores.default"}
 // and our own middlewares. Any other label is left alone.
 func Labels(labels map[string]string, source string) (*config.Dynamic, Extra, []config.Problem) {
 	w := newWalker(source)
+	dyn, extra := w.decodeLabels(labels)
+	return dyn, extra, w.problems
+}
+
+func (w *walker) decodeLabels(labels map[string]string) (*config.Dynamic, Extra) {
 	w.labels = true
 	var dyn config.Dynamic
 	var extra Extra
@@ -79,7 +84,7 @@ func Labels(labels map[string]string, source string) (*config.Dynamic, Extra, []
 	w.refusals(root, &extra)
 	w.fill(reflect.ValueOf(&dyn).Elem(), root, nil)
 	w.extra(own, &extra)
-	return &dyn, extra, w.problems
+	return &dyn, extra
 }
 
 // relevant sorts the labels that could be ours. The order decides which spelling of a

@@ -1,0 +1,207 @@
+// Package check finds mistakes in configuration before it runs: in compose files, in
+// static and dynamic files, and in the labels of containers. It does no I/O of its own.
+package check
+
+import (
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/config/decode"
+)
+
+// Finding is a Problem at a place in a file. Line and Column count from 1; zero is unknown.
+type Finding struct {
+	config.Problem
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+}
+
+// Codes of findings that only check makes.
+const (
+	CodeDollar        = "dollar_not_doubled" // a $ in a compose file that compose will replace
+	CodeNetwork       = "no_shared_network"  // router and service have no network in common
+	CodeShadowed      = "shadowed_rule"      // a router that another always wins against
+	CodePrefixOverlap = "prefix_overlap"     // a path prefix that ends within a segment of another
+	CodeStorage       = "storage"            // certificates that cannot be kept
+)
+
+// World is what check asks about the machine. A nil function is not asked.
+type World struct {
+	// Env gives a variable that compose would put in.
+	Env func(name string) (string, bool)
+	// Writable reports why a file could not be written; nil means it can.
+	Writable func(file string) error
+}
+
+// Checker collects configuration and then looks for mistakes in all of it together.
+type Checker struct {
+	world    World
+	findings []Finding
+	model    model
+	compose  *decode.Compose
+	done     bool
+}
+
+// New returns a Checker that knows nothing yet.
+func New(w World) *Checker {
+	return &Checker{world: w, model: newModel()}
+}
+
+var place = regexp.MustCompile(`^(?:file )?(.*?):(\d+)(?::(\d+))?$`)
+
+// locate takes "file NAME:LINE:COLUMN" apart.
+func locate(where string) (file string, line, column int) {
+	m := place.FindStringSubmatch(where)
+	if m == nil {
+		return strings.TrimPrefix(where, "file "), 0, 0
+	}
+	line, _ = strconv.Atoi(m[2])
+	column, _ = strconv.Atoi(m[3])
+	return m[1], line, column
+}
+
+// add notes a problem. where is a place, as in decode; it may be empty.
+func (c *Checker) add(where string, p config.Problem) {
+	f := Finding{Problem: p}
+	if where == "" {
+		where = p.Source
+	}
+	if m := place.MatchString(where); m || strings.HasPrefix(where, "file ") {
+		f.File, f.Line, f.Column = locate(where)
+		f.Source = "file " + f.File
+	}
+	c.findings = append(c.findings, f)
+}
+
+func (c *Checker) addError(err error) {
+	if e, ok := err.(*decode.Error); ok {
+		for _, p := range e.Problems {
+			c.add("", p)
+		}
+		return
+	}
+	c.add("", config.Problem{Code: config.CodeUnreadable, Text: err.Error(), Severity: config.Error})
+}
+
+// Static checks a static configuration file.
+func (c *Checker) Static(name string, data []byte) {
+	s := config.NewStatic()
+	places, problems, err := decode.TraceFile(name, data, s)
+	if err != nil {
+		c.addError(err)
+		return
+	}
+	for _, p := range problems {
+		c.add("", p)
+	}
+	c.static(s, func(key string) string { return nearestPlace(places, key, "file "+name) }, true)
+}
+
+// static checks a decoded static configuration. host tells that its paths are this machine's.
+func (c *Checker) static(s *config.Static, at func(key string) string, host bool) {
+	s.Complete()
+	for _, p := range s.Validate() {
+		c.add(at(p.Field), p)
+	}
+	c.model.static, c.model.staticAt = s, at
+	if !host || c.world.Writable == nil {
+		return
+	}
+	for _, name := range sortedKeys(s.CertificatesResolvers) {
+		a := s.CertificatesResolvers[name].ACME
+		if a == nil || a.Storage == "" || strings.Contains(a.Storage, "://") {
+			continue
+		}
+		if err := c.world.Writable(a.Storage); err != nil {
+			key := "certificatesResolvers." + name + ".acme.storage"
+			c.add(at(key), config.Problem{Field: key, Code: CodeStorage, Severity: config.Error,
+				Text: "certificates cannot be kept: " + err.Error(), Suggestion: "name a file in a directory that can be written"})
+		}
+	}
+}
+
+// nearestPlace is where the key, or the nearest one above or below it, was written.
+func nearestPlace(places decode.Places, key, otherwise string) string {
+	for k := key; ; {
+		if where, ok := places[k]; ok {
+			return where
+		}
+		i := strings.LastIndexByte(k, '.')
+		if i < 0 {
+			break
+		}
+		k = k[:i]
+	}
+	best := ""
+	for k := range places {
+		if strings.HasPrefix(k, key+".") && (best == "" || k < best) {
+			best = k
+		}
+	}
+	if best != "" {
+		return places[best]
+	}
+	return otherwise
+}
+
+// Dynamic checks a file of dynamic configuration.
+func (c *Checker) Dynamic(name string, data []byte) {
+	var d config.Dynamic
+	places, problems, err := decode.TraceFile(name, data, &d)
+	if err != nil {
+		c.addError(err)
+		return
+	}
+	for _, p := range problems {
+		c.add("", p)
+	}
+	c.model.addFile(c, &d, func(key string) string { return nearestPlace(places, key, "file "+name) })
+}
+
+// Findings runs the checks that need everything and returns all findings by place.
+func (c *Checker) Findings() []Finding {
+	if !c.done {
+		c.done = true
+		c.services()
+		c.model.check(c)
+	}
+	sort.SliceStable(c.findings, func(i, j int) bool {
+		a, b := c.findings[i], c.findings[j]
+		switch {
+		case a.File != b.File:
+			return a.File < b.File
+		case a.Line != b.Line:
+			return a.Line < b.Line
+		case a.Column != b.Column:
+			return a.Column < b.Column
+		case a.Code != b.Code:
+			return a.Code < b.Code
+		}
+		return a.Text < b.Text
+	})
+	return c.findings
+}
+
+// Errors counts the findings that are errors.
+func Errors(findings []Finding) int {
+	n := 0
+	for _, f := range findings {
+		if f.Severity != config.Warning {
+			n++
+		}
+	}
+	return n
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

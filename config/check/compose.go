@@ -1,0 +1,370 @@
+package check
+
+import (
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/config/decode"
+)
+
+// Compose adds a compose file: the router's flags if one of its services is a router,
+// and the labels of all others. Several files are merged as compose does with several -f.
+func (c *Checker) Compose(name string, data []byte) {
+	f, err := decode.ParseCompose(name, data)
+	if err != nil {
+		c.addError(err)
+		return
+	}
+	if c.compose == nil {
+		c.compose = f
+		return
+	}
+	if f.Name != "" {
+		c.compose.Name = f.Name
+	}
+	for k, v := range f.Networks {
+		c.compose.Networks[k] = v
+	}
+	for _, s := range f.Services {
+		i := slices.IndexFunc(c.compose.Services, func(o decode.ComposeService) bool { return o.Name == s.Name })
+		if i < 0 {
+			c.compose.Services = append(c.compose.Services, s)
+			continue
+		}
+		c.compose.Services[i] = override(c.compose.Services[i], s)
+	}
+}
+
+// override merges a service of a later file over that of an earlier one.
+func override(s, o decode.ComposeService) decode.ComposeService {
+	if o.Image != "" {
+		s.Image = o.Image
+	}
+	if o.NetworkMode != "" {
+		s.NetworkMode = o.NetworkMode
+	}
+	if o.Command != nil {
+		s.Command = o.Command
+	}
+	s.Swarm = s.Swarm || o.Swarm
+	s.Labels = slices.Concat(s.Labels, o.Labels)
+	s.Env = slices.Concat(s.Env, o.Env)
+	s.Networks = slices.Concat(s.Networks, o.Networks)
+	s.Ports = slices.Concat(s.Ports, o.Ports)
+	s.Expose = slices.Concat(s.Expose, o.Expose)
+	s.Volumes = slices.Concat(s.Volumes, o.Volumes)
+	return s
+}
+
+// services checks the merged compose files.
+func (c *Checker) services() {
+	f := c.compose
+	if f == nil {
+		return
+	}
+	edge := slices.IndexFunc(f.Services, isRouter)
+	if edge >= 0 {
+		c.routerService(f.Services[edge])
+	}
+	for i := range f.Services {
+		c.workload(f, i, edge)
+	}
+}
+
+var routerImage = regexp.MustCompile(`(^|/)(traefik|sluice)(:|@|$)`)
+
+// isRouter guesses by image and flags; the built-in whoami has the same image.
+func isRouter(s decode.ComposeService) bool {
+	if len(s.Command) > 0 && !strings.HasPrefix(s.Command[0].Value, "-") && s.Command[0].Value != "run" {
+		return false
+	}
+	for _, a := range s.Command {
+		if strings.HasPrefix(strings.ToLower(strings.TrimLeft(a.Value, "-")), "providers.") {
+			return true
+		}
+	}
+	return routerImage.MatchString(s.Image)
+}
+
+func (c *Checker) routerService(s decode.ComposeService) {
+	where := map[string]string{}
+	var args, env []string
+	named := false
+	for _, a := range s.Command {
+		v := c.interpolate(a.Value)
+		args = append(args, v)
+		key, _, _ := strings.Cut(v, "=")
+		where["flag --"+strings.TrimLeft(key, "-")] = a.Where
+		named = named || strings.EqualFold(strings.TrimLeft(key, "-"), "configfile")
+	}
+	for _, e := range s.Env {
+		env = append(env, e.Key+"="+c.interpolate(e.Value))
+		where["environment "+e.Key] = e.Where
+	}
+	if len(args) > 0 && args[0] == "run" {
+		args = args[1:]
+	}
+	if named {
+		return // the file is in the container; it is checked by itself
+	}
+	at := func(source string) string {
+		if w := where[source]; w != "" {
+			return w
+		}
+		return s.Where
+	}
+	nothing := func(string) ([]byte, error) { return nil, fs.ErrNotExist }
+	st, src, err := decode.Static(args, env, nothing)
+	if err != nil {
+		if e, ok := err.(*decode.Error); ok {
+			for _, p := range e.Problems {
+				c.add(at(p.Source), p)
+			}
+		}
+		return
+	}
+	for _, p := range src.Warnings {
+		c.add(at(p.Source), p)
+	}
+	c.model.static = st
+	c.model.staticAt = func(key string) string { return at(nearestPlace(src.Values, key, "")) }
+	for _, name := range sortedKeys(st.CertificatesResolvers) {
+		c.volume(s, name, st.CertificatesResolvers[name].ACME)
+	}
+}
+
+// volume warns of certificates that are lost with the container.
+func (c *Checker) volume(s decode.ComposeService, name string, a *config.ACME) {
+	if a == nil || strings.Contains(a.Storage, "://") {
+		return
+	}
+	key := "certificatesResolvers." + name + ".acme.storage"
+	dir := path.Dir(path.Join("/", a.Storage))
+	for _, v := range s.Volumes {
+		v = path.Clean(v)
+		if v == path.Join("/", a.Storage) || v == dir || strings.HasPrefix(dir, v+"/") {
+			return
+		}
+	}
+	c.add(c.model.staticAt(key), config.Problem{Object: "service " + s.Name, Field: key, Code: CodeStorage, Severity: config.Warning,
+		Text: fmt.Sprintf("%s is in no volume: the certificates are lost with the container", a.Storage), Suggestion: "add a volume for " + dir})
+}
+
+// workload checks a service's labels.
+func (c *Checker) workload(f *decode.Compose, i, edge int) {
+	s := f.Services[i]
+	labels, where := map[string]string{}, map[string]string{}
+	for _, l := range s.Labels {
+		c.dollars(s, l)
+		labels[l.Key], where[l.Key] = c.interpolate(l.Value), l.Where
+	}
+	source := "service " + s.Name
+	dyn, extra, places, problems := decode.TraceLabels(labels, source)
+	for _, p := range problems {
+		w := where[p.Field]
+		if w == "" {
+			w = s.Where
+		}
+		c.add(w, p)
+	}
+	enabled := true
+	if c.model.static != nil && c.model.static.Providers != nil && c.model.static.Providers.Docker != nil {
+		enabled = c.model.static.Providers.Docker.ExposedByDefault
+	}
+	if extra.Enable != nil {
+		enabled = *extra.Enable
+	}
+	mentioned := len(places) > 0
+	if !enabled {
+		if mentioned && extra.Enable == nil {
+			c.add(s.Where, config.Problem{Source: source, Object: source, Code: config.CodeInvalidValue, Severity: config.Warning,
+				Text: "has labels for routing, and is not exposed", Suggestion: "add traefik.enable=true"})
+		}
+		return
+	}
+	provider := "docker"
+	if s.Swarm {
+		provider = "swarm"
+	}
+	at := func(key string) string {
+		if w := where[nearestPlace(places, key, "")]; w != "" {
+			return w
+		}
+		return s.Where
+	}
+	c.defaults(f, s, dyn, at)
+	c.model.add(c, provider, dyn, at)
+	if mentioned || extra.Enable != nil {
+		c.networks(f, s, extra, where, edge)
+		c.port(s, dyn, provider, source)
+	}
+}
+
+// defaults adds the service that the provider makes for a container without one.
+func (c *Checker) defaults(f *decode.Compose, s decode.ComposeService, dyn *config.Dynamic, at func(string) string) {
+	if dyn.HTTP == nil || len(dyn.HTTP.Routers) == 0 {
+		return
+	}
+	names := sortedKeys(dyn.HTTP.Services)
+	for _, n := range sortedKeys(dyn.HTTP.Routers) {
+		r := dyn.HTTP.Routers[n]
+		if r.Service == "" && len(names) > 1 {
+			c.add(at("http.routers."+n), config.Problem{Source: "service " + s.Name, Object: "router " + n, Field: "http.routers." + n, Code: config.CodeAmbiguousService,
+				Text: "the container has several services and the router names none", Suggestion: "add service=" + strings.Join(names, " or "), Severity: config.Error})
+		}
+	}
+	if len(names) == 0 {
+		if dyn.HTTP.Services == nil {
+			dyn.HTTP.Services = map[string]*config.Service{}
+		}
+		project := f.Name
+		if project == "" {
+			project = "project"
+		}
+		dyn.HTTP.Services[s.Name+"-"+project] = &config.Service{LoadBalancer: &config.LoadBalancer{Servers: []config.Server{{}}}}
+	}
+}
+
+func (c *Checker) networks(f *decode.Compose, s decode.ComposeService, extra decode.Extra, where map[string]string, edge int) {
+	mine := nets(s)
+	source := "service " + s.Name
+	wanted, label := extra.Docker.Network, "traefik.docker.network"
+	if extra.Swarm.Network != "" {
+		wanted, label = extra.Swarm.Network, "traefik.swarm.network"
+	}
+	if wanted != "" {
+		w := s.Where
+		for k, place := range where {
+			if strings.HasSuffix(strings.ToLower(k), label[len("traefik"):]) {
+				w = place
+			}
+		}
+		ok := false
+		for _, n := range mine {
+			real := f.Networks[n]
+			ok = ok || wanted == n || wanted == real || strings.HasSuffix(wanted, "_"+n)
+		}
+		if !ok {
+			c.add(w, config.Problem{Source: source, Object: source, Field: label, Code: config.CodeUnknownNetwork, Severity: config.Error,
+				Text: fmt.Sprintf("the service is not in the network %q", wanted), Suggestion: "it is in " + strings.Join(mine, ", ")})
+		}
+	}
+	if edge < 0 || f.Services[edge].Name == s.Name {
+		return
+	}
+	router := f.Services[edge]
+	if router.NetworkMode != "" || s.NetworkMode != "" {
+		return
+	}
+	for _, n := range nets(router) {
+		if slices.Contains(mine, n) {
+			return
+		}
+	}
+	c.add(s.Where, config.Problem{Source: source, Object: source, Code: CodeNetwork, Severity: config.Error,
+		Text:       fmt.Sprintf("shares no network with the router %q", router.Name),
+		Suggestion: "add it to one of " + strings.Join(nets(router), ", ")})
+}
+
+func nets(s decode.ComposeService) []string {
+	if len(s.Networks) == 0 {
+		return []string{"default"}
+	}
+	out := make([]string, len(s.Networks))
+	for i, n := range s.Networks {
+		out[i] = n.Value
+	}
+	return out
+}
+
+// port warns where the provider has to guess the port, or cannot.
+func (c *Checker) port(s decode.ComposeService, dyn *config.Dynamic, provider, source string) {
+	if dyn.HTTP == nil {
+		return
+	}
+	for _, n := range sortedKeys(dyn.HTTP.Services) {
+		lb := dyn.HTTP.Services[n].LoadBalancer
+		if lb == nil || len(lb.Servers) > 0 && (lb.Servers[0].Port != "" || lb.Servers[0].URL != "") {
+			continue
+		}
+		onlyInternal := len(dyn.HTTP.Routers) > 0
+		for _, r := range dyn.HTTP.Routers {
+			onlyInternal = onlyInternal && strings.Contains(r.Service, "@")
+		}
+		if onlyInternal {
+			continue
+		}
+		seen := append(slices.Clone(s.Expose), s.Ports...)
+		p := config.Problem{Source: source, Object: source, Code: config.CodeMissingPort, Severity: config.Warning,
+			Suggestion: "add traefik.http.services." + s.Name + ".loadbalancer.server.port"}
+		switch {
+		case provider == "swarm":
+			p.Severity, p.Text = config.Error, "Swarm does not tell the port of a service"
+		case len(seen) == 0:
+			p.Text = "the port is known only if the image exposes one"
+		case len(seen) > 1:
+			p.Text = "exposes several ports; the lowest is taken: " + strings.Join(seen, ", ")
+		default:
+			continue
+		}
+		c.add(s.Where, p)
+	}
+}
+
+var dollar = regexp.MustCompile(`(?i)\$(\$|[_a-z][_a-z0-9]*|\{[_a-z][_a-z0-9]*(?:[:?+-][^}]*)?\})?`)
+
+// dollars finds what compose would take for a variable in one of our labels.
+func (c *Checker) dollars(s decode.ComposeService, l decode.ComposeValue) {
+	lower := strings.ToLower(l.Key)
+	if !strings.HasPrefix(lower, "traefik.") && !strings.HasPrefix(lower, "sluice.") {
+		return
+	}
+	for _, m := range dollar.FindAllStringSubmatch(l.Value, -1) {
+		text := ""
+		switch {
+		case m[1] == "$":
+			continue
+		case m[1] == "":
+			text = "compose refuses a lone $"
+		case m[1][0] == '{': // meant
+			continue
+		case strings.HasSuffix(lower, ".users") || strings.HasSuffix(lower, ".regex") || strings.HasSuffix(lower, ".replacement"):
+			text = "compose takes " + m[0] + " for a variable"
+		default:
+			continue
+		}
+		c.add(l.Where, config.Problem{Source: "service " + s.Name, Object: "service " + s.Name, Field: l.Key, Code: CodeDollar, Severity: config.Error,
+			Text: text, Suggestion: "write $$ for $"})
+		return
+	}
+}
+
+// interpolate puts variables in as compose does. One that is not set becomes its own
+// name in lower case, so that a rule still parses.
+func (c *Checker) interpolate(s string) string {
+	return dollar.ReplaceAllStringFunc(s, func(m string) string {
+		body := m[1:]
+		if body == "$" || body == "" {
+			return "$"
+		}
+		body = strings.TrimSuffix(strings.TrimPrefix(body, "{"), "}")
+		name, rest := body, ""
+		if i := strings.IndexAny(body, ":?+-"); i > 0 {
+			name, rest = body[:i], strings.TrimPrefix(body[i:], ":")
+		}
+		if c.world.Env != nil {
+			if v, ok := c.world.Env(name); ok {
+				return v
+			}
+		}
+		if strings.HasPrefix(rest, "-") {
+			return rest[1:]
+		}
+		return strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+	})
+}

@@ -1,0 +1,381 @@
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/config/decode"
+	"github.com/sluice-edge/sluice/router/rule"
+)
+
+// owned is an object with where it was written.
+type owned[T any] struct {
+	name     string // with @provider
+	provider string
+	cfg      T
+	key      string // path of the object: "http.routers.web"
+	at       func(key string) string
+}
+
+// model is all configuration together.
+type model struct {
+	static   *config.Static
+	staticAt func(key string) string
+	// providers are those something was given of; nothing is said about others.
+	providers    map[string]bool
+	routers      map[string]*owned[*config.Router]
+	tcpRouters   map[string]*owned[*config.TCPRouter]
+	services     map[string]*owned[*config.Service]
+	tcpServices  map[string]bool
+	udpServices  map[string]bool
+	middlewares  map[string]*owned[*config.Middleware]
+	tcpMiddle    map[string]bool
+	transports   map[string]bool
+	tlsOptions   map[string]bool
+	rules        map[string]*rule.Rule
+	routersOrder []string
+}
+
+func newModel() model {
+	return model{
+		providers: map[string]bool{}, routers: map[string]*owned[*config.Router]{}, tcpRouters: map[string]*owned[*config.TCPRouter]{},
+		services: map[string]*owned[*config.Service]{}, tcpServices: map[string]bool{}, udpServices: map[string]bool{},
+		middlewares: map[string]*owned[*config.Middleware]{}, tcpMiddle: map[string]bool{}, transports: map[string]bool{},
+		tlsOptions: map[string]bool{}, rules: map[string]*rule.Rule{},
+	}
+}
+
+func (m *model) addFile(c *Checker, d *config.Dynamic, at func(string) string) {
+	m.add(c, "file", d, at)
+}
+
+// add takes a provider's configuration in. The same name twice is a conflict, but for
+// services and middlewares that replicas of one compose service repeat.
+func (m *model) add(c *Checker, provider string, d *config.Dynamic, at func(string) string) {
+	m.providers[provider] = true
+	clash := func(kind, name, key string) {
+		c.add(at(key), config.Problem{Object: kind + " " + name, Field: key, Code: config.CodeConflict, Severity: config.Error,
+			Text: "is defined a second time", Suggestion: "choose another name"})
+	}
+	if h := d.HTTP; h != nil {
+		for _, n := range sortedKeys(h.Routers) {
+			full, key := n+"@"+provider, "http.routers."+n
+			if m.routers[full] != nil {
+				clash("router", n, key)
+				continue
+			}
+			m.routers[full] = &owned[*config.Router]{full, provider, h.Routers[n], key, at}
+			m.routersOrder = append(m.routersOrder, full)
+		}
+		for _, n := range sortedKeys(h.Services) {
+			full, key := n+"@"+provider, "http.services."+n
+			if old := m.services[full]; old != nil && provider == "file" {
+				clash("service", n, key)
+				continue
+			}
+			m.services[full] = &owned[*config.Service]{full, provider, h.Services[n], key, at}
+		}
+		for _, n := range sortedKeys(h.Middlewares) {
+			full, key := n+"@"+provider, "http.middlewares."+n
+			if old := m.middlewares[full]; old != nil && provider == "file" {
+				clash("middleware", n, key)
+				continue
+			}
+			m.middlewares[full] = &owned[*config.Middleware]{full, provider, h.Middlewares[n], key, at}
+		}
+		note(m.transports, h.ServersTransports, provider)
+	}
+	m.addStreams(d, provider, at)
+	if t := d.TLS; t != nil {
+		note(m.tlsOptions, t.Options, provider)
+	}
+}
+
+func (m *model) addStreams(d *config.Dynamic, provider string, at func(string) string) {
+	if t := d.TCP; t != nil {
+		for n, r := range t.Routers {
+			m.tcpRouters[n+"@"+provider] = &owned[*config.TCPRouter]{n + "@" + provider, provider, r, "tcp.routers." + n, at}
+		}
+		note(m.tcpServices, t.Services, provider)
+		note(m.tcpMiddle, t.Middlewares, provider)
+	}
+	if u := d.UDP; u != nil {
+		note(m.udpServices, u.Services, provider)
+	}
+}
+
+func note[V any](set map[string]bool, from map[string]V, provider string) {
+	for n := range from {
+		set[n+"@"+provider] = true
+	}
+}
+
+// internal names what the program itself offers.
+var internal = map[string]bool{"api@internal": true, "dashboard@internal": true, "ping@internal": true, "prometheus@internal": true,
+	"rest@internal": true, "noop@internal": true, "acme-http@internal": true}
+
+// missing says what is wrong with a reference, or nothing if it is fine or cannot be
+// known. It gives the spelling that would be right, if there is one.
+func missing[V any](m *model, known map[string]V, name, provider string) (text, hint string, bad bool) {
+	base, at, qualified := strings.Cut(name, "@")
+	if !qualified {
+		at = provider
+	}
+	if at == "internal" {
+		return fmt.Sprintf("there is no %q", name), "", !internal[name]
+	}
+	if _, ok := known[base+"@"+at]; ok || !m.providers[at] {
+		return "", "", false
+	}
+	var names []string
+	for full := range known {
+		n, p, _ := strings.Cut(full, "@")
+		if n == base && p != at {
+			return fmt.Sprintf("there is no %q of the provider %s", base, at), "write " + full, true
+		}
+		if p == at {
+			names = append(names, n)
+		}
+	}
+	if near := decode.Nearest(base, names); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return fmt.Sprintf("there is no %q", base+"@"+at), hint, true
+}
+
+func (m *model) check(c *Checker) {
+	for _, name := range m.routersOrder {
+		m.router(c, m.routers[name])
+	}
+	for _, name := range sortedKeys(m.tcpRouters) {
+		m.tcpRouter(c, m.tcpRouters[name])
+	}
+	for _, name := range sortedKeys(m.middlewares) {
+		m.middleware(c, m.middlewares[name])
+	}
+	for _, name := range sortedKeys(m.services) {
+		m.service(c, m.services[name])
+	}
+	m.overlaps(c)
+	m.entryPointMiddlewares(c)
+}
+
+func (m *model) report(c *Checker, at func(string) string, key, object, code, text, hint string, s config.Severity) {
+	c.add(at(key), config.Problem{Object: object, Field: key, Code: code, Text: text, Suggestion: hint, Severity: s})
+}
+
+func (m *model) router(c *Checker, r *owned[*config.Router]) {
+	object := "router " + r.name
+	for _, mw := range r.cfg.Middlewares {
+		if text, hint, bad := missing(m, m.middlewares, mw, r.provider); bad {
+			m.report(c, r.at, r.key+".middlewares", object, config.CodeUnknownMiddleware, text, hint, config.Error)
+		}
+	}
+	switch {
+	case r.cfg.Service == "" && r.provider == "file":
+		m.report(c, r.at, r.key, object, config.CodeUnknownService, "the router names no service", "add service", config.Error)
+	case r.cfg.Service != "":
+		if text, hint, bad := missing(m, m.services, r.cfg.Service, r.provider); bad {
+			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, text, hint, config.Error)
+		}
+	}
+	m.entryPoints(c, r.cfg.EntryPoints, r.at, r.key, object)
+	if t := r.cfg.TLS; t != nil {
+		m.tls(c, t.CertResolver, t.Options, r.provider, r.at, r.key, object)
+	}
+	m.rule(c, r, object)
+}
+
+func (m *model) rule(c *Checker, r *owned[*config.Router], object string) {
+	text := r.cfg.Rule
+	if text == "" {
+		if r.provider == "file" {
+			m.report(c, r.at, r.key, object, config.CodeInvalidRule, "the router has no rule", "for example rule: Host(`example.com`)", config.Error)
+		}
+		return
+	}
+	syntax := r.cfg.RuleSyntax
+	if syntax == "" && m.static != nil && m.static.Core != nil {
+		syntax = m.static.Core.DefaultRuleSyntax
+	}
+	syn, ok := rule.ParseSyntax(syntax)
+	if !ok && syntax != "" {
+		m.report(c, r.at, r.key+".ruleSyntax", object, config.CodeInvalidValue, fmt.Sprintf("unknown rule syntax %q", syntax), "write v3 or v2", config.Error)
+	}
+	compiled, err := rule.Compile(text, syn)
+	if err != nil {
+		m.badRule(c, err, r.at, r.key, object)
+		return
+	}
+	for _, n := range compiled.Notes() {
+		m.report(c, r.at, r.key+".rule", object, config.CodeInvalidRule, n.Text, n.Suggestion, config.Warning)
+	}
+	m.rules[r.name] = compiled
+}
+
+func (m *model) badRule(c *Checker, err error, at func(string) string, key, object string) {
+	hint := ""
+	if e, ok := err.(*rule.Error); ok {
+		hint = e.Suggestion
+		err = fmt.Errorf("column %d: %s", e.Col, e.Text)
+	}
+	m.report(c, at, key+".rule", object, config.CodeInvalidRule, err.Error(), hint, config.Error)
+}
+
+func (m *model) tcpRouter(c *Checker, r *owned[*config.TCPRouter]) {
+	object := "tcp router " + r.name
+	m.entryPoints(c, r.cfg.EntryPoints, r.at, r.key, object)
+	for _, mw := range r.cfg.Middlewares {
+		if text, hint, bad := missing(m, m.tcpMiddle, mw, r.provider); bad {
+			m.report(c, r.at, r.key+".middlewares", object, config.CodeUnknownMiddleware, text, hint, config.Error)
+		}
+	}
+	if r.cfg.Service != "" {
+		if text, hint, bad := missing(m, m.tcpServices, r.cfg.Service, r.provider); bad {
+			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, text, hint, config.Error)
+		}
+	}
+	if t := r.cfg.TLS; t != nil {
+		m.tls(c, t.CertResolver, t.Options, r.provider, r.at, r.key, object)
+	}
+	if r.cfg.Rule != "" {
+		syn, _ := rule.ParseSyntax(r.cfg.RuleSyntax)
+		if _, err := rule.CompileTCP(r.cfg.Rule, syn); err != nil {
+			m.badRule(c, err, r.at, r.key, object)
+		}
+	}
+}
+
+func (m *model) entryPoints(c *Checker, names []string, at func(string) string, key, object string) {
+	if m.static == nil {
+		return
+	}
+	known := sortedKeys(m.static.EntryPoints)
+	for _, n := range names {
+		if m.static.EntryPoints[n] != nil {
+			continue
+		}
+		hint := "declared: " + strings.Join(known, ", ")
+		if near := decode.Nearest(n, known); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		m.report(c, at, key+".entryPoints", object, config.CodeUnknownEntryPoint, fmt.Sprintf("there is no entry point %q", n), hint, config.Error)
+	}
+}
+
+func (m *model) tls(c *Checker, resolver, options, provider string, at func(string) string, key, object string) {
+	if resolver != "" && m.static != nil && m.static.CertificatesResolvers[resolver] == nil {
+		known := sortedKeys(m.static.CertificatesResolvers)
+		hint := "declare it: --certificatesResolvers." + resolver + ".acme.email"
+		if near := decode.Nearest(resolver, known); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		m.report(c, at, key+".tls.certResolver", object, config.CodeUnknownResolver, fmt.Sprintf("there is no certificate resolver %q", resolver), hint, config.Error)
+	}
+	if options != "" && options != "default" {
+		if text, hint, bad := missing(m, m.tlsOptions, options, provider); bad {
+			m.report(c, at, key+".tls.options", object, config.CodeUnknownTLSOptions, text, hint, config.Error)
+		}
+	}
+}
+
+func (m *model) middleware(c *Checker, w *owned[*config.Middleware]) {
+	object := "middleware " + w.name
+	if w.cfg == nil {
+		return
+	}
+	if ch := w.cfg.Chain; ch != nil {
+		for _, n := range ch.Middlewares {
+			if text, hint, bad := missing(m, m.middlewares, n, w.provider); bad {
+				m.report(c, w.at, w.key+".chain.middlewares", object, config.CodeUnknownMiddleware, text, hint, config.Error)
+			}
+			if n == strings.Split(w.name, "@")[0] || n == w.name {
+				m.report(c, w.at, w.key+".chain.middlewares", object, config.CodeLoop, "the chain contains itself", "", config.Error)
+			}
+		}
+	}
+	if e := w.cfg.Errors; e != nil && e.Service != "" {
+		if text, hint, bad := missing(m, m.services, e.Service, w.provider); bad {
+			m.report(c, w.at, w.key+".errors.service", object, config.CodeUnknownService, text, hint, config.Error)
+		}
+	}
+	if kinds := setKinds(w.cfg); len(kinds) != 1 {
+		text := "has no kind: nothing would be done"
+		if len(kinds) > 1 {
+			text = "has several kinds: " + strings.Join(kinds, ", ")
+		}
+		m.report(c, w.at, w.key, object, config.CodeInvalidMiddleware, text, "give each kind a name of its own", config.Error)
+	}
+}
+
+func (m *model) service(c *Checker, s *owned[*config.Service]) {
+	object := "service " + s.name
+	if s.cfg == nil {
+		return
+	}
+	ref := func(key, name string) {
+		if text, hint, bad := missing(m, m.services, name, s.provider); bad {
+			m.report(c, s.at, s.key+key, object, config.CodeUnknownService, text, hint, config.Error)
+		}
+	}
+	if w := s.cfg.Weighted; w != nil {
+		for i, child := range w.Services {
+			ref(fmt.Sprintf(".weighted.services.[%d].name", i), child.Name)
+		}
+	}
+	if f := s.cfg.Failover; f != nil {
+		ref(".failover.service", f.Service)
+		ref(".failover.fallback", f.Fallback)
+	}
+	if mi := s.cfg.Mirroring; mi != nil {
+		ref(".mirroring.service", mi.Service)
+		for i, child := range mi.Mirrors {
+			ref(fmt.Sprintf(".mirroring.mirrors.[%d].name", i), child.Name)
+		}
+	}
+	if lb := s.cfg.LoadBalancer; lb != nil {
+		if lb.ServersTransport != "" {
+			if text, hint, bad := missing(m, m.transports, lb.ServersTransport, s.provider); bad {
+				m.report(c, s.at, s.key+".loadBalancer.serversTransport", object, config.CodeUnknownTransport, text, hint, config.Error)
+			}
+		}
+		if s.provider == "file" {
+			m.servers(c, s, lb, object)
+		}
+	}
+}
+
+func (m *model) servers(c *Checker, s *owned[*config.Service], lb *config.LoadBalancer, object string) {
+	if len(lb.Servers) == 0 {
+		m.report(c, s.at, s.key+".loadBalancer", object, config.CodeInvalidService, "has no servers", "", config.Warning)
+	}
+	for i, srv := range lb.Servers {
+		key := fmt.Sprintf("%s.loadBalancer.servers.[%d].url", s.key, i)
+		scheme, rest, ok := strings.Cut(srv.URL, "://")
+		switch {
+		case !ok || rest == "" || strings.HasPrefix(rest, "/"):
+			m.report(c, s.at, key, object, config.CodeInvalidService, fmt.Sprintf("%q is no address of a server", srv.URL), "write http://host:port", config.Error)
+		case scheme != "http" && scheme != "https" && scheme != "h2c":
+			m.report(c, s.at, key, object, config.CodeInvalidService, fmt.Sprintf("unknown scheme %q", scheme), "write http, https or h2c", config.Error)
+		}
+	}
+}
+
+func (m *model) entryPointMiddlewares(c *Checker) {
+	if m.static == nil {
+		return
+	}
+	for _, name := range sortedKeys(m.static.EntryPoints) {
+		key := "entryPoints." + name + ".http.middlewares"
+		for _, mw := range m.static.EntryPoints[name].HTTP.Middlewares {
+			if !strings.Contains(mw, "@") {
+				m.report(c, m.staticAt, key, "entry point "+name, config.CodeUnknownMiddleware, fmt.Sprintf("%q needs its provider", mw), "write "+mw+"@file", config.Error)
+				continue
+			}
+			if text, hint, bad := missing(m, m.middlewares, mw, ""); bad {
+				m.report(c, m.staticAt, key, "entry point "+name, config.CodeUnknownMiddleware, text, hint, config.Error)
+			}
+		}
+	}
+}
