@@ -76,6 +76,18 @@ func limitKinds() []kind {
 				return op(limit.NewIPAllowList(&config.IPAllowList{
 					SourceRange: c.IPWhiteList.SourceRange, IPStrategy: c.IPWhiteList.IPStrategy}))
 			}},
+		{"rateLimit", func(c *mw) bool { return c.RateLimit != nil },
+			func(n string, c *mw, d Deps) (Built, error) {
+				return op(limit.NewRateLimit(d.Router, n, c.RateLimit, d.State, d.Warn, d.Log))
+			}},
+		{"inFlightReq", func(c *mw) bool { return c.InFlightReq != nil },
+			func(n string, c *mw, d Deps) (Built, error) {
+				return op(limit.NewInFlight(d.Router, n, c.InFlightReq, d.State, d.Warn))
+			}},
+		{"circuitBreaker", func(c *mw) bool { return c.CircuitBreaker != nil },
+			func(n string, c *mw, d Deps) (Built, error) {
+				return op(limit.NewBreaker(d.Router, n, c.CircuitBreaker, d.State))
+			}},
 		{"ipDenyList", func(c *mw) bool { return c.IPDenyList != nil },
 			func(_ string, c *mw, _ Deps) (Built, error) { return op(limit.NewIPDenyList(c.IPDenyList)) }},
 	}
