@@ -17,6 +17,7 @@ var rooms = []room{
 	{"config", nil},
 	{"config/decode", []string{"config"}},
 	{"config/schema", []string{"config"}},
+	{"config/check", []string{"config", "=router/rule"}},
 
 	{"store", []string{"store"}},
 
