@@ -125,7 +125,7 @@ func TestCannotStart(t *testing.T) {
 		want []string
 	}{
 		{"port in use", []string{"--entrypoints.web.address=" + taken.Addr().String()}, []string{taken.Addr().String(), "in use"}},
-		{"unknown flag", []string{"--entrypoint.web.address=:0"}, []string{"entrypoint.web.address", "entrypoints"}},
+		{"unknown flag", []string{"--entrypoint.web.address=:0"}, []string{`"entrypoint"`, "did you mean entryPoints"}},
 		{"bad value", []string{"--entrypoints.web.address=127.0.0.1:0", "--api.dashboard=perhaps"}, []string{"api.dashboard", "perhaps"}},
 		{"no such file", []string{"--configFile=" + dir + "/none.yml"}, []string{"none.yml"}},
 		{"broken file", []string{"--configFile=" + broken}, []string{"broken.yml"}},
