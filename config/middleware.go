@@ -252,7 +252,9 @@ type DigestAuth struct {
 type ForwardAuth struct {
 	Address                  string     `json:"address,omitempty"`
 	TLS                      *ClientTLS `json:"tls,omitempty"`
-	TrustForwardHeader       bool       `json:"trustForwardHeader,omitempty"`
+	// TrustForwardHeader passes the X-Forwarded-* fields on as they are; false removes
+	// them all first; nil, as the reference has it, keeps those that the edge does not set.
+	TrustForwardHeader       *bool      `json:"trustForwardHeader,omitempty"`
 	AuthResponseHeaders      []string   `json:"authResponseHeaders,omitempty"`
 	AuthResponseHeadersRegex string     `json:"authResponseHeadersRegex,omitempty"`
 	AuthRequestHeaders       []string   `json:"authRequestHeaders,omitempty"`
