@@ -184,11 +184,19 @@ func (c *compiler) relate() {
 			s.UsedBy = append(s.UsedBy, name)
 		}
 		for _, m := range r.Middlewares {
-			if info := c.run.Middlewares[m]; info != nil && !slices.Contains(info.UsedBy, name) {
-				info.UsedBy = append(info.UsedBy, name)
+			if info := c.run.Middlewares[m]; info != nil {
+				info.UsedBy = appendOnce(info.UsedBy, name)
 			}
 		}
 	}
+}
+
+// appendOnce adds a name to a list that grows in the order of names.
+func appendOnce(list []string, name string) []string {
+	if n := len(list); n > 0 && list[n-1] == name {
+		return list
+	}
+	return append(list, name)
 }
 
 // entryPoints puts the routes behind the indexes of their entry points.
@@ -215,14 +223,15 @@ func (c *compiler) entryPoints() {
 		}
 	}
 	pool := &rule.Pool{}
+	var sets setCache
 	for name, e := range c.in.EntryPoints {
 		if isUDP(e) {
 			continue
 		}
 		c.table.entryPoints[name] = &entryPoint{
 			name: name, table: c.table, pool: pool,
-			clear:   newSet(lists[place{name, false}]),
-			tls:     newSet(lists[place{name, true}]),
+			clear:   sets.get(lists[place{name, false}]),
+			tls:     sets.get(lists[place{name, true}]),
 			options: c.optionsAt(name),
 		}
 	}
@@ -266,7 +275,7 @@ func (c *compiler) duplicates(sorted []*routerDraft) {
 	}
 	first := map[place]*routerDraft{}
 	for _, d := range sorted {
-		text := d.rule.Expr().String()
+		text := d.rule.Normal()
 		for _, ep := range d.info.Using {
 			p := place{text, ep, d.info.TLS != nil}
 			if o := first[p]; o != nil {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -32,6 +33,23 @@ type mounted struct {
 }
 
 var emptyIndex = newSet(nil)
+
+// setCache gives entry points with the same routers one set.
+type setCache struct {
+	drafts [][]*routerDraft
+	sets   []*set
+}
+
+func (c *setCache) get(drafts []*routerDraft) *set {
+	for i, d := range c.drafts {
+		if slices.Equal(d, drafts) {
+			return c.sets[i]
+		}
+	}
+	s := newSet(drafts)
+	c.drafts, c.sets = append(c.drafts, drafts), append(c.sets, s)
+	return s
+}
 
 func newSet(drafts []*routerDraft) *set {
 	s := &set{routes: make([]mounted, len(drafts))}

@@ -37,8 +37,14 @@ func codeOf(err error, fallback string) (code, hint string) {
 // services builds HTTP services as routers ask for them; what no router reaches is not
 // built, as in the reference.
 type services struct {
-	c     *compiler
-	built map[string]*service
+	c          *compiler
+	built      map[string]*service
+	transports map[string]transportResult
+}
+
+type transportResult struct {
+	t   *exchange.Transport
+	err error
 }
 
 // service is a built service: what picks servers or handles requests, and the names of
@@ -49,7 +55,9 @@ type service struct {
 	err         error
 }
 
-func newServices(c *compiler) *services { return &services{c: c, built: map[string]*service{}} }
+func newServices(c *compiler) *services {
+	return &services{c: c, built: map[string]*service{}, transports: map[string]transportResult{}}
+}
 
 // get builds the service of that full name. stack holds the services it is part of.
 func (s *services) get(name string, stack []string) (*service, error) {
@@ -244,13 +252,23 @@ func (s *services) loadBalancer(name string, info *config.ServiceInfo) (balance.
 // defaultTransport is the transport of services that name none.
 const defaultTransport = "default" + internalSuffix
 
+// transport builds each transport once a table: its fingerprint may read files.
 func (s *services) transport(name string) (*exchange.Transport, error) {
+	if name == "" {
+		name = defaultTransport
+	}
+	r, ok := s.transports[name]
+	if !ok {
+		r.t, r.err = s.newTransport(name)
+		s.transports[name] = r
+	}
+	return r.t, r.err
+}
+
+func (s *services) newTransport(name string) (*exchange.Transport, error) {
 	var known map[string]*config.ServersTransport
 	if h := s.c.in.Config.HTTP; h != nil {
 		known = h.ServersTransports
-	}
-	if name == "" {
-		name = defaultTransport
 	}
 	cfg := known[name]
 	if cfg == nil && name == defaultTransport {

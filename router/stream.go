@@ -272,8 +272,8 @@ func (c *compiler) tcpRouter(name string, cfg *config.TCPRouter, transports map[
 		s.UsedBy = append(s.UsedBy, name)
 	}
 	for _, m := range cp.Middlewares {
-		if info := c.run.TCPMiddlewares[m]; info != nil && !slices.Contains(info.UsedBy, name) {
-			info.UsedBy = append(info.UsedBy, name)
+		if info := c.run.TCPMiddlewares[m]; info != nil {
+			info.UsedBy = appendOnce(info.UsedBy, name)
 		}
 	}
 	route := c.tcpRoute(d, transports)

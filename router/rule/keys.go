@@ -29,9 +29,11 @@ type Key struct {
 // maxKeys bounds the keys of a rule; one with more alternatives is looked at for every request.
 const maxKeys = 4096
 
-// Keys returns the conditions under which the rule can match.
-func (r *Rule) Keys() []Key {
-	ks := r.root.keys()
+func (n *node) uniqueKeys() []Key {
+	ks := n.keys()
+	if len(ks) == 1 {
+		return ks
+	}
 	seen := make(map[Key]bool, len(ks))
 	uniq := ks[:0:0]
 	for _, k := range ks {

@@ -39,11 +39,13 @@ type Note struct {
 
 // Rule is a compiled rule. It is immutable and safe for concurrent use.
 type Rule struct {
-	text  string
-	expr  *Expr
-	root  node
-	notes []Note
-	hosts []Host
+	text   string
+	normal string
+	expr   *Expr
+	root   node
+	keys   []Key
+	notes  []Note
+	hosts  []Host
 }
 
 // Host is a name that a rule asks for, positively: `!Host(x)` does not.
@@ -84,11 +86,21 @@ func compile(text string, g, sibling, stranger *grammar) (*Rule, error) {
 	if err := c.build(&c.rule.root, e, false); err != nil {
 		return nil, err
 	}
+	c.rule.keys = c.rule.root.uniqueKeys()
+	if c.rule.normal = e.String(); c.rule.normal == text {
+		c.rule.normal = text
+	}
 	return c.rule, nil
 }
 
 // Text is the rule as written.
 func (r *Rule) Text() string { return r.text }
+
+// Normal is the rule in the normal form of Expr.String: equal for rules that differ in layout only.
+func (r *Rule) Normal() string { return r.normal }
+
+// Keys returns the conditions under which the rule can match.
+func (r *Rule) Keys() []Key { return r.keys }
 
 // Expr is the parsed rule.
 func (r *Rule) Expr() *Expr { return r.expr }
