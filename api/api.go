@@ -205,7 +205,6 @@ func writeJSONAs(w http.ResponseWriter, contentType string, v any) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "no-store")
 	_, _ = w.Write(append(b, '\n'))
 }
 

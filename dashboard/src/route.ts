@@ -1,0 +1,35 @@
+import { useEffect, useState } from "preact/hooks";
+
+// A route is "#/page?query": it needs nothing of the server, under whatever prefix.
+interface Route { page: string; query: URLSearchParams }
+
+function read(): Route {
+  const [page = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?", 2);
+  return { page: page || "overview", query: new URLSearchParams(query) };
+}
+
+export function linkTo(page: string, query: Record<string, string> = {}): string {
+  const q = new URLSearchParams(Object.entries(query).filter(([, v]) => v !== "")).toString();
+  return `#/${page}${q && "?" + q}`;
+}
+
+export function useRoute() {
+  const [route, setRoute] = useState(read);
+  useEffect(() => {
+    const follow = () => setRoute(read());
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  // set changes parts of the query; typing replaces the entry of the history, choosing adds one.
+  const set = (change: Record<string, string>, replace = false) => {
+    const now = read();
+    const link = linkTo(now.page, { ...Object.fromEntries(now.query), ...change });
+    if (replace) {
+      history.replaceState(null, "", link);
+      dispatchEvent(new HashChangeEvent("hashchange"));
+    } else {
+      location.hash = link;
+    }
+  };
+  return { ...route, set };
+}
