@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"github.com/docker/go-connections/sockets"
 	"github.com/docker/go-connections/tlsconfig"
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/provider"
 )
 
 // defaultEndpoint is the endpoint where none is configured; there, and only there,
@@ -108,37 +108,8 @@ func transportOptions(e *config.Engine, endpoint string) ([]client.Opt, error) {
 // clientTLS is the TLS towards the engine: the configured one, else that of the
 // environment's DOCKER_CERT_PATH, else plain TLS for https addresses.
 func clientTLS(e *config.Engine, scheme string) (*tls.Config, error) {
-	if t := e.TLS; t != nil {
-		conf := &tls.Config{InsecureSkipVerify: t.InsecureSkipVerify, MinVersion: tls.VersionTLS12}
-		if t.CA != "" {
-			pem, err := fileOrContent(t.CA)
-			if err != nil {
-				return nil, fmt.Errorf("tls.ca: %w", err)
-			}
-			conf.RootCAs = x509.NewCertPool()
-			if !conf.RootCAs.AppendCertsFromPEM(pem) {
-				return nil, errors.New("tls.ca: holds no certificate")
-			}
-		}
-		if (t.Cert == "") != (t.Key == "") {
-			return nil, errors.New("tls.cert and tls.key belong together; one is missing")
-		}
-		if t.Cert != "" {
-			cert, err := fileOrContent(t.Cert)
-			if err != nil {
-				return nil, fmt.Errorf("tls.cert: %w", err)
-			}
-			key, err := fileOrContent(t.Key)
-			if err != nil {
-				return nil, fmt.Errorf("tls.key: %w", err)
-			}
-			pair, err := tls.X509KeyPair(cert, key)
-			if err != nil {
-				return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
-			}
-			conf.Certificates = []tls.Certificate{pair}
-		}
-		return conf, nil
+	if e.TLS != nil {
+		return provider.ClientTLS(e.TLS)
 	}
 	if dir := os.Getenv(client.EnvOverrideCertPath); dir != "" && scheme != "http" {
 		return tlsconfig.Client(tlsconfig.Options{
@@ -150,14 +121,6 @@ func clientTLS(e *config.Engine, scheme string) (*tls.Config, error) {
 		return &tls.Config{MinVersion: tls.VersionTLS12}, nil
 	}
 	return nil, nil
-}
-
-// fileOrContent reads the file of that name, or takes s itself if it is PEM.
-func fileOrContent(s string) ([]byte, error) {
-	if strings.Contains(s, "-----BEGIN") {
-		return []byte(s), nil
-	}
-	return os.ReadFile(s)
 }
 
 // Unreachable is the Problem of an engine that cannot be asked, with what to do about it.
