@@ -19,6 +19,9 @@ import (
 // a prefix. It needs node, chromium and the page's development packages (see
 // dashboard/README.md) and is skipped without. SCREENSHOTS names a directory for pictures.
 func TestDashboardInBrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("no node")
