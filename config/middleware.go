@@ -114,8 +114,8 @@ type Headers struct {
 	AccessControlAllowOriginListRegex []string `json:"accessControlAllowOriginListRegex,omitempty"`
 	AccessControlExposeHeaders        []string `json:"accessControlExposeHeaders,omitempty"`
 	// AccessControlMaxAge in seconds; nil sends none, zero forbids caching.
-	AccessControlMaxAge *int64`json:"accessControlMaxAge,omitempty"`
-	AddVaryHeader       bool  `json:"addVaryHeader,omitempty"`
+	AccessControlMaxAge *int64 `json:"accessControlMaxAge,omitempty"`
+	AddVaryHeader       bool   `json:"addVaryHeader,omitempty"`
 
 	AllowedHosts      []string `json:"allowedHosts,omitempty"`
 	HostsProxyHeaders []string `json:"hostsProxyHeaders,omitempty"`
@@ -250,17 +250,17 @@ type DigestAuth struct {
 
 // ForwardAuth asks another server whether a request may pass.
 type ForwardAuth struct {
-	Address                  string     `json:"address,omitempty"`
-	TLS                      *ClientTLS `json:"tls,omitempty"`
+	Address string     `json:"address,omitempty"`
+	TLS     *ClientTLS `json:"tls,omitempty"`
 	// TrustForwardHeader passes the X-Forwarded-* fields on as they are; false removes
 	// them all first; nil, as the reference has it, keeps those that the edge does not set.
-	TrustForwardHeader       *bool      `json:"trustForwardHeader,omitempty"`
-	AuthResponseHeaders      []string   `json:"authResponseHeaders,omitempty"`
-	AuthResponseHeadersRegex string     `json:"authResponseHeadersRegex,omitempty"`
-	AuthRequestHeaders       []string   `json:"authRequestHeaders,omitempty"`
-	AddAuthCookiesToResponse []string   `json:"addAuthCookiesToResponse,omitempty"`
-	HeaderField              string     `json:"headerField,omitempty"`
-	ForwardBody              bool       `json:"forwardBody,omitempty"`
+	TrustForwardHeader       *bool    `json:"trustForwardHeader,omitempty"`
+	AuthResponseHeaders      []string `json:"authResponseHeaders,omitempty"`
+	AuthResponseHeadersRegex string   `json:"authResponseHeadersRegex,omitempty"`
+	AuthRequestHeaders       []string `json:"authRequestHeaders,omitempty"`
+	AddAuthCookiesToResponse []string `json:"addAuthCookiesToResponse,omitempty"`
+	HeaderField              string   `json:"headerField,omitempty"`
+	ForwardBody              bool     `json:"forwardBody,omitempty"`
 	// MaxBodySize in bytes; -1 means any.
 	MaxBodySize *int64 `json:"maxBodySize,omitempty"`
 	// MaxResponseBodySize in bytes; nil means any.
@@ -365,6 +365,9 @@ type Retry struct {
 	DisableRetryOnNetworkError bool     `json:"disableRetryOnNetworkError,omitempty"`
 	RetryNonIdempotentMethod   bool     `json:"retryNonIdempotentMethod,omitempty"`
 }
+
+// SetDefaults keeps bodies up to 2 MiB.
+func (r *Retry) SetDefaults() { n := int64(2 << 20); r.MaxRequestBodyBytes = &n }
 
 // ContentType turns on guessing of a missing Content-Type.
 type ContentType struct {
