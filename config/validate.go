@@ -289,7 +289,9 @@ func (c *checker) internals(names []string) {
 func (c *checker) rest() {
 	s := c.s
 	if s.Core != nil {
-		c.oneOf("core.defaultRuleSyntax", s.Core.DefaultRuleSyntax, true, "v3", "v2")
+		if v := strings.ToLower(s.Core.DefaultRuleSyntax); v != "" && v != "v2" && v != "v3" {
+			c.add(Error, "core.defaultRuleSyntax", CodeInvalidValue, "write v3 or v2", "unknown rule syntax %q", s.Core.DefaultRuleSyntax)
+		}
 	}
 	if s.API != nil && s.API.BasePath != "" && s.API.BasePath[0] != '/' {
 		c.add(Error, "api.basePath", CodeInvalidValue, "write /"+s.API.BasePath, "must begin with a slash")

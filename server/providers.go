@@ -6,6 +6,7 @@ import (
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/provider/docker"
+	"github.com/sluice-edge/sluice/provider/file"
 )
 
 func (s *Server) newProviders() {
@@ -13,6 +14,9 @@ func (s *Server) newProviders() {
 	throttle := time.Duration(-1)
 	if p := s.static.Providers; p != nil {
 		throttle = time.Duration(p.ProvidersThrottleDuration)
+		if p.File != nil {
+			ps = append(ps, file.New(p.File, file.Options{Log: s.component("file")}))
+		}
 		if p.Docker != nil {
 			ps = append(ps, docker.New(p.Docker, docker.Options{
 				Log: s.component("docker"), Compat404: s.sluice().Compat404, Stopping: s.stopping,

@@ -84,7 +84,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 			TransportKey: upstream.TransportKey,
 		},
 	}
-	if s.static.Core != nil {
+	if s.static.Core != nil && s.static.Core.DefaultRuleSyntax != "v3" { // the default needs no telling
 		in.DefaultRuleSyntax = s.static.Core.DefaultRuleSyntax
 	}
 	if s.static.Providers != nil {

@@ -31,7 +31,7 @@ func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
 	}
 	level, err := parseLevel(c.Level)
 	if err != nil {
-		return nil, err
+		level = zerolog.ErrorLevel // the reference goes on with its default too; validation has warned
 	}
 	p := &ProcessLog{}
 	out := stdout

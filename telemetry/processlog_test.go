@@ -56,7 +56,14 @@ func TestProcessLogDefaultsAndErrors(t *testing.T) {
 	if p.SetLevel("loud") == nil {
 		t.Error("level loud was taken")
 	}
-	for _, c := range []config.Log{{Level: "loud"}, {Format: "xml"}, {FilePath: "/dev/null/x"}} {
+	if p, err = NewProcessLog(&config.Log{Level: "loud"}, &out); err != nil {
+		t.Fatalf("a wrong level stopped the program: %v", err)
+	}
+	p.Logger.Warn().Msg("hidden")
+	if out.Len() != 0 {
+		t.Errorf("the default level was not taken: %s", &out)
+	}
+	for _, c := range []config.Log{{Format: "xml"}, {FilePath: "/dev/null/x"}} {
 		if _, err := NewProcessLog(&c, &out); err == nil {
 			t.Errorf("%+v was taken", c)
 		}

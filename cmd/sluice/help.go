@@ -30,7 +30,8 @@ Flags match in any case.
 `)
 	flag(w, "--configFile", "text", "", "Static configuration file (YAML, TOML or JSON); without it the search path is tried.")
 	for _, k := range flags() {
-		flag(w, "--"+k.Path, k.Type, k.Default, k.Text)
+		// In lower case, as users of the reference search for them.
+		flag(w, "--"+strings.ToLower(k.Path), k.Type, k.Default, k.Text)
 	}
 	return nil
 }
