@@ -18,23 +18,17 @@ const maxUserPriority = math.MaxInt - 1000
 
 // routers compiles every HTTP router: first all rules, then what stands behind them.
 func (c *compiler) routers() {
-	names := slices.Sorted(maps.Keys(c.http))
-	ascii := map[string]string{} // host name in ASCII -> the router whose rule has it so
-	for _, name := range names {
-		d := c.http[name]
+	var international []*routerDraft
+	for _, d := range c.sorted {
 		c.compileRule(d)
-		if d.rule == nil {
-			continue
-		}
-		for _, h := range d.rule.Hosts() {
-			if !h.International() && ascii[h.Name] == "" {
-				ascii[h.Name] = name
-			}
+		if d.rule != nil && slices.ContainsFunc(d.rule.Hosts(), rule.Host.International) {
+			international = append(international, d)
 		}
 	}
-	for _, name := range names {
-		d := c.http[name]
-		c.checkInternational(d, ascii)
+	if len(international) > 0 {
+		c.checkInternational(international)
+	}
+	for _, d := range c.sorted {
 		c.router(d)
 	}
 }
@@ -70,14 +64,24 @@ func (c *compiler) compileRule(d *routerDraft) {
 // checkInternational refuses a host in Unicode that another router claims in ASCII. The
 // reference takes such rules never; here they work unless somebody, for the reference's
 // sake, wrote the ASCII form beside.
-func (c *compiler) checkInternational(d *routerDraft, ascii map[string]string) {
-	if d.rule == nil {
-		return
+func (c *compiler) checkInternational(drafts []*routerDraft) {
+	ascii := map[string]string{} // host name -> the first router whose rule has it so
+	for _, d := range c.sorted {
+		if d.rule == nil {
+			continue
+		}
+		for _, h := range d.rule.Hosts() {
+			if !h.International() && ascii[h.Name] == "" {
+				ascii[h.Name] = d.name
+			}
+		}
 	}
-	for _, h := range d.rule.Hosts() {
-		if other := ascii[h.Name]; h.International() && other != "" && other != d.name {
-			c.fail(d, "rule", config.CodeDuplicateHost,
-				fmt.Errorf("the host %s is %s, which router %s serves", h.Written, h.Name, other), "remove one of the two routers")
+	for _, d := range drafts {
+		for _, h := range d.rule.Hosts() {
+			if other := ascii[h.Name]; h.International() && other != "" && other != d.name {
+				c.fail(d, "rule", config.CodeDuplicateHost,
+					fmt.Errorf("the host %s is %s, which router %s serves", h.Written, h.Name, other), "remove one of the two routers")
+			}
 		}
 	}
 }
@@ -178,8 +182,8 @@ func isUDP(e *config.EntryPoint) bool { return strings.HasSuffix(strings.ToLower
 
 // relate notes which routers use which services and middlewares.
 func (c *compiler) relate() {
-	for _, name := range slices.Sorted(maps.Keys(c.http)) {
-		r := c.http[name].info.Router
+	for _, d := range c.sorted {
+		name, r := d.name, d.info.Router
 		if s := c.run.Services[qualify(r.Service, name)]; s != nil {
 			s.UsedBy = append(s.UsedBy, name)
 		}
@@ -201,15 +205,15 @@ func appendOnce(list []string, name string) []string {
 
 // entryPoints puts the routes behind the indexes of their entry points.
 func (c *compiler) entryPoints() {
-	var mounted []*routerDraft
-	for _, d := range c.http {
+	mounted := make([]*routerDraft, 0, len(c.sorted))
+	for _, d := range c.sorted {
 		if d.rule != nil && len(d.info.Using) > 0 && (d.route != nil || d.broken) {
 			mounted = append(mounted, d)
 		} else {
 			c.table.dead = append(c.table.dead, deadRouter{d.name, d.rule, d.info})
 		}
 	}
-	slices.SortFunc(mounted, c.order)
+	slices.SortStableFunc(mounted, c.order)
 	c.duplicates(mounted)
 	type place struct {
 		entryPoint string
@@ -254,10 +258,7 @@ func (c *compiler) order(a, b *routerDraft) int {
 		}
 		return 1
 	}
-	if d := c.rank(a.name) - c.rank(b.name); d != 0 {
-		return d
-	}
-	return strings.Compare(a.name, b.name)
+	return c.rank(a.name) - c.rank(b.name) // names are in order already
 }
 
 func (c *compiler) rank(name string) int {
@@ -269,22 +270,30 @@ func (c *compiler) rank(name string) int {
 
 // duplicates says which routers can never be reached because another has the same rule.
 func (c *compiler) duplicates(sorted []*routerDraft) {
-	type place struct {
-		rule, entryPoint string
-		tls              bool
+	var first [2]map[string]*routerDraft // clear, TLS
+	for i := range first {
+		first[i] = make(map[string]*routerDraft, len(sorted))
 	}
-	first := map[place]*routerDraft{}
 	for _, d := range sorted {
-		text := d.rule.Normal()
+		m := first[0]
+		if d.info.TLS != nil {
+			m = first[1]
+		}
+		o := m[d.rule.Normal()]
+		if o == nil {
+			m[d.rule.Normal()] = d
+			continue
+		}
+		var both []string
 		for _, ep := range d.info.Using {
-			p := place{text, ep, d.info.TLS != nil}
-			if o := first[p]; o != nil {
-				c.problem("router "+d.name, "rule", config.CodeDuplicateHost, config.Warning,
-					fmt.Sprintf("the router %s has the same rule on entry point %s and comes first", o.name, ep),
-					"change the rule, or remove one of the two")
-				continue
+			if slices.Contains(o.info.Using, ep) {
+				both = append(both, ep)
 			}
-			first[p] = d
+		}
+		if len(both) > 0 {
+			c.problem("router "+d.name, "rule", config.CodeDuplicateHost, config.Warning,
+				fmt.Sprintf("the router %s has the same rule on %s and comes first", o.name, strings.Join(both, ", ")),
+				"change the rule, or remove one of the two")
 		}
 	}
 }

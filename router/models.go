@@ -34,12 +34,13 @@ func (c *compiler) prepare() {
 		c.run.Middlewares[name] = &config.MiddlewareInfo{Middleware: m, Status: config.StatusEnabled}
 	}
 	c.run.Routers = make(map[string]*config.RouterInfo, len(h.Routers))
-	for _, name := range slices.Sorted(maps.Keys(h.Routers)) {
-		c.attach(name, h.Routers[name])
+	for name, r := range h.Routers {
+		c.attach(name, r)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.in.EntryPoints)) {
 		c.redirection(name, c.in.EntryPoints[name])
 	}
+	slices.SortFunc(c.sorted, func(a, b *routerDraft) int { return strings.Compare(a.name, b.name) })
 }
 
 func (c *compiler) internalService(name string) {
@@ -73,12 +74,12 @@ func (c *compiler) attach(name string, r *config.Router) {
 		if len(eps) > 1 {
 			as = ep + "-" + name
 		}
-		c.addRouter(as, &cp, m.Observability)
+		c.addRouter(as, name, &cp, m.Observability)
 	}
 	if len(plain) > 0 || len(eps) == 0 {
 		cp := *r
 		cp.EntryPoints = plain
-		c.addRouter(name, &cp, nil)
+		c.addRouter(name, name, &cp, nil)
 	}
 }
 
@@ -97,17 +98,31 @@ func (c *compiler) model(name string) *config.EntryPoint {
 	return nil
 }
 
-func (c *compiler) addRouter(name string, r *config.Router, o *config.EntryPointObservability) {
+func (c *compiler) addRouter(name, source string, r *config.Router, o *config.EntryPointObservability) {
 	if r.RuleSyntax == "" {
 		r.RuleSyntax = c.in.DefaultRuleSyntax
 	}
-	r.Observability = observability(r.Observability, o)
+	if r.Observability == nil && o == nil {
+		r.Observability = c.allOn
+	} else {
+		r.Observability = observability(r.Observability, o)
+	}
 	r.Middlewares = slices.Clone(r.Middlewares)
 	for i, m := range r.Middlewares {
 		r.Middlewares[i] = qualify(m, name)
 	}
-	d := &routerDraft{name: name, info: &config.RouterInfo{Router: r, Status: config.StatusEnabled}}
-	c.http[name] = d
+	d := &routerDraft{name: name, source: source, info: &config.RouterInfo{Router: r, Status: config.StatusEnabled}}
+	if o := c.http[name]; o != nil {
+		c.problem("router "+name, "", config.CodeConflict, config.Error,
+			"two routers come by this name, one of them by its entry point's settings", "rename one")
+		if o.source <= source { // whichever came first out of the map
+			return
+		}
+		*o = *d
+		d = o
+	} else {
+		c.http[name], c.sorted = d, append(c.sorted, d)
+	}
 	c.run.Routers[name] = d.info
 }
 

@@ -140,19 +140,24 @@ type compiler struct {
 	table *Table
 	run   *config.Runtime
 	// http are the routers that there are to be, by name, after models were applied.
-	http     map[string]*routerDraft
+	http map[string]*routerDraft
+	// sorted are the same by name.
+	sorted   []*routerDraft
 	services *services
 	chains   *chains
 	options  map[string]error // of TLS options, by name; nil means usable
-	seen     map[string]bool  // problems said already
+	seen     map[string]bool  // problems said and certificates asked for already
+	allOn    *config.RouterObservability
 }
 
 // routerDraft is an HTTP router on its way into the Table.
 type routerDraft struct {
-	name  string
-	info  *config.RouterInfo
-	rule  *rule.Rule
-	route *exchange.Route
+	name string
+	// source is the name as configured, which differs where an entry point renamed it.
+	source string
+	info   *config.RouterInfo
+	rule   *rule.Rule
+	route  *exchange.Route
 	// broken is set where the router cannot be served but must not be passed over either.
 	broken bool
 	// options is the name of its TLS options.
@@ -166,21 +171,26 @@ func newCompiler(in *Input) *compiler {
 	c := &compiler{
 		in:      in,
 		run:     &config.Runtime{Problems: slices.Clone(in.Problems)},
-		http:    map[string]*routerDraft{},
 		options: map[string]error{},
 		seen:    map[string]bool{},
 	}
+	n := 0
+	if in.Config.HTTP != nil {
+		n = len(in.Config.HTTP.Routers)
+	}
+	c.http, c.sorted = make(map[string]*routerDraft, n), make([]*routerDraft, 0, n)
+	c.allOn = observability(nil, nil)
 	c.table = &Table{
 		Runtime:     c.run,
 		entryPoints: map[string]*entryPoint{},
 		tcp:         map[string]*TCPTable{},
 		udp:         map[string]*UDPRoute{},
-		rules:       map[ruleKey]*rule.Rule{},
+		rules:       make(map[ruleKey]*rule.Rule, n),
 	}
 	if in.Book != nil {
 		c.table.draft = in.Book.Begin()
 	}
-	c.services = newServices(c)
+	c.services = newServices(c, n)
 	c.chains = &chains{c: c}
 	return c
 }

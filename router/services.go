@@ -55,8 +55,8 @@ type service struct {
 	err         error
 }
 
-func newServices(c *compiler) *services {
-	return &services{c: c, built: map[string]*service{}, transports: map[string]transportResult{}}
+func newServices(c *compiler, n int) *services {
+	return &services{c: c, built: make(map[string]*service, n), transports: map[string]transportResult{}}
 }
 
 // get builds the service of that full name. stack holds the services it is part of.

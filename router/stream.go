@@ -239,7 +239,7 @@ func (c *compiler) mountTCP(drafts []*tcpDraft) {
 // httpsHosts are the hosts of the TLS routers of an entry point.
 func (c *compiler) httpsHosts(entryPoint string) map[string]bool {
 	hosts := map[string]bool{}
-	for _, d := range c.http {
+	for _, d := range c.sorted {
 		if d.rule == nil || d.info.TLS == nil || !slices.Contains(d.info.Using, entryPoint) {
 			continue
 		}

@@ -2,7 +2,6 @@ package router
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -72,8 +71,8 @@ func (c *compiler) usableOptions(name, router string) (string, error) {
 func (c *compiler) tlsOptions() {
 	type place struct{ entryPoint, host string }
 	wanted := map[place]map[string][]*routerDraft{}
-	for _, name := range slices.Sorted(maps.Keys(c.http)) {
-		d := c.http[name]
+	for _, d := range c.sorted {
+		name := d.name
 		if d.rule == nil || d.options == "" {
 			continue
 		}
@@ -125,8 +124,8 @@ func (c *compiler) optionsAt(string) hostOptions {
 // certificates collects what routers ask resolvers for: the domains they list, else the
 // hosts of their rules, those of one router on one certificate.
 func (c *compiler) certificates() {
-	for _, name := range slices.Sorted(maps.Keys(c.http)) {
-		d := c.http[name]
+	for _, d := range c.sorted {
+		name := d.name
 		if t := d.info.TLS; t != nil && d.route != nil {
 			c.wantCertificate("router "+name, name, t.CertResolver, t.Domains, d.rule)
 		}
