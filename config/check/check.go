@@ -124,26 +124,27 @@ func (c *Checker) static(s *config.Static, at func(key string) string, host bool
 	}
 }
 
-// nearestPlace is where the key, or the nearest one above or below it, was written.
+// nearestPlace is where the key was written, or something below it, or the nearest
+// group around it.
 func nearestPlace(places decode.Places, key, otherwise string) string {
-	for k := key; ; {
+	for k := key; k != ""; {
 		if where, ok := places[k]; ok {
 			return where
+		}
+		best := ""
+		for other := range places {
+			if strings.HasPrefix(other, k+".") && (best == "" || other < best) {
+				best = other
+			}
+		}
+		if best != "" {
+			return places[best]
 		}
 		i := strings.LastIndexByte(k, '.')
 		if i < 0 {
 			break
 		}
 		k = k[:i]
-	}
-	best := ""
-	for k := range places {
-		if strings.HasPrefix(k, key+".") && (best == "" || k < best) {
-			best = k
-		}
-	}
-	if best != "" {
-		return places[best]
 	}
 	return otherwise
 }

@@ -159,11 +159,20 @@ func (l *loader) fill(in input, root *node, s *config.Static) {
 	l.problems = append(l.problems, w.problems...)
 }
 
-// place is where the key, or the nearest one above or below it, was given.
+// place is where the key was given, or something below it, or the nearest group around it.
 func (l *loader) place(key string) string {
 	for k := key; k != ""; {
 		if where, ok := l.src.Values[k]; ok {
 			return where
+		}
+		least := ""
+		for other, where := range l.src.Values {
+			if strings.HasPrefix(other, k+".") && (least == "" || where < least) {
+				least = where
+			}
+		}
+		if least != "" {
+			return least
 		}
 		i := strings.LastIndexByte(k, '.')
 		if i < 0 {
@@ -171,13 +180,7 @@ func (l *loader) place(key string) string {
 		}
 		k = k[:i]
 	}
-	least := ""
-	for k, where := range l.src.Values {
-		if strings.HasPrefix(k, key+".") && (least == "" || where < least) {
-			least = where
-		}
-	}
-	return least
+	return ""
 }
 
 // file reads the static file: the one named, or the first on the search path.

@@ -3,6 +3,7 @@ package decode
 import (
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -19,7 +20,7 @@ func parseTOML(p *places, data []byte) (*node, error) {
 			line, column := de.Position()
 			return nil, unreadable(p.at(line, column), de.Error()[len("toml: "):], "")
 		}
-		return nil, unreadable("file "+p.name, err.Error(), "")
+		return nil, unreadable("file "+p.name, strings.TrimPrefix(err.Error(), "toml: "), "")
 	}
 	if len(all) == 0 {
 		return nil, nil

@@ -9,17 +9,26 @@ import (
 	"strings"
 )
 
-// Values calls f for every value that is set in a struct of the schema, in the order of
-// its fields, names sorted. Keys are the canonical spelling, as in Sources.Values. A
-// group that is on and holds nothing has the value "true".
+// Values calls f for every value of a struct of the schema that is set, or that is not
+// set though its default is, in the order of its fields, names sorted. Keys are the canonical
+// spelling, as in Sources.Values. A switch that is on and holds nothing has the value "true".
 func Values(v reflect.Value, f func(key, value string, secret bool)) {
-	(&lister{levels: levels{}, f: f}).group("", v)
+	l := &lister{levels: levels{}, f: f}
+	l.group("", v, defaulted(v.Type()))
 }
 
 type lister struct {
 	levels levels
+	labels bool // fields that labels alone know are listed too
 	f      func(key, value string, secret bool)
 	any    bool
+}
+
+// defaulted is a new struct with its defaults.
+func defaulted(t reflect.Type) reflect.Value {
+	p := reflect.New(t)
+	setDefaults(p)
+	return p.Elem()
 }
 
 func (l *lister) put(key, value string, secret bool) {
@@ -27,37 +36,41 @@ func (l *lister) put(key, value string, secret bool) {
 	l.f(key, value, secret)
 }
 
-func (l *lister) group(path string, v reflect.Value) {
+func (l *lister) group(path string, v, def reflect.Value) {
 	for _, f := range l.levels.of(v.Type()).fields {
-		if !f.label {
-			l.value(join(path, f.name), v.FieldByIndex(f.index), f.secret, f.empty)
+		if !f.label || l.labels {
+			l.value(join(path, f.name), v.FieldByIndex(f.index), def.FieldByIndex(f.index), f.secret, f.empty)
 		}
 	}
 }
 
-func (l *lister) value(key string, v reflect.Value, secret, on bool) {
+func (l *lister) value(key string, v, def reflect.Value, secret, on bool) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return
 		}
-		if v.Type().Elem().Kind() == reflect.Struct {
-			before := l.any
-			l.any = false
-			l.group(key, v.Elem())
-			if !l.any && on {
-				l.put(key, "true", secret)
-			}
-			l.any = l.any || before
+		t := v.Type().Elem()
+		if t.Kind() != reflect.Struct {
+			l.put(key, text(v.Elem()), secret)
 			return
 		}
-		v = v.Elem()
-		l.put(key, text(v), secret)
+		before := l.any
+		l.any = false
+		if def.Kind() == reflect.Pointer && !def.IsNil() {
+			l.group(key, v.Elem(), def.Elem())
+		} else {
+			l.group(key, v.Elem(), defaulted(t))
+		}
+		if !l.any && on {
+			l.put(key, "true", secret)
+		}
+		l.any = l.any || before
 		return
 	}
 	if _, ok := v.Interface().(encoding.TextMarshaler); !ok {
 		switch v.Kind() {
 		case reflect.Struct:
-			l.group(key, v)
+			l.group(key, v, def)
 			return
 		case reflect.Map:
 			l.names(key, v, secret)
@@ -67,7 +80,7 @@ func (l *lister) value(key string, v reflect.Value, secret, on bool) {
 			return
 		}
 	}
-	if !v.IsZero() {
+	if !v.IsZero() || !def.IsZero() {
 		l.put(key, text(v), secret)
 	}
 }
@@ -80,7 +93,11 @@ func (l *lister) names(key string, v reflect.Value, secret bool) {
 	sort.Strings(names)
 	for _, n := range names {
 		e := v.MapIndex(reflect.ValueOf(n))
-		l.value(join(key, n), e, secret, true)
+		if e.Kind() == reflect.Map || e.Kind() == reflect.Interface { // of a foreign schema
+			l.put(join(key, n), text(e), secret)
+			continue
+		}
+		l.value(join(key, n), e, reflect.Zero(e.Type()), secret, false)
 	}
 }
 
@@ -93,7 +110,7 @@ func (l *lister) list(key string, v reflect.Value, secret bool) {
 		return
 	}
 	for i := range v.Len() {
-		l.value(key+".["+strconv.Itoa(i)+"]", v.Index(i), secret, true)
+		l.value(key+".["+strconv.Itoa(i)+"]", v.Index(i), defaulted(v.Type().Elem()), secret, false)
 	}
 }
 
