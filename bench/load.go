@@ -66,8 +66,8 @@ func wrk(url string, d time.Duration, conns int, more ...string) (load, error) {
 	}
 	l := load{n: number(group(`(\d+) requests in`, out))}
 	l.rate, _ = strconv.ParseFloat(group(`Requests/sec:\s+([\d.]+)`, out), 64)
-	l.p50, _ = time.ParseDuration(group(`50%\s+(\S+)`, out))
-	l.p99, _ = time.ParseDuration(group(`99%\s+(\S+)`, out))
+	l.p50, _ = time.ParseDuration(group(`(?m)^\s+50%\s+(\S+)`, out))
+	l.p99, _ = time.ParseDuration(group(`(?m)^\s+99%\s+(\S+)`, out))
 	l.errs = number(group(`Non-2xx or 3xx responses: (\d+)`, out))
 	for _, m := range regexp.MustCompile(`(?:connect|read|write|timeout) (\d+)`).FindAllStringSubmatch(group(`Socket errors: (.*)`, out), -1) {
 		l.errs += number(m[1])
