@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/serve"
+	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/proxy/wire"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -72,26 +73,18 @@ type Port interface {
 
 // TCP chooses who takes a connection before HTTP does. It is immutable; see SetTCP.
 type TCP interface {
-	// Peek reports whether routes ask for the first bytes of a connection: any that name
-	// an SNI or a protocol do. Without them a client may wait for the server to speak first.
+	// Peek reports whether any route of the entry point, HTTP's included, takes TLS
+	// connections: the first bytes of a connection must then be seen. Else a connection
+	// goes to its clear route at once, whose server may speak first.
 	Peek() bool
-	// Match finds the taker of a connection; nil leaves it to HTTP.
-	Match(h *Hello) Taker
+	// Match finds the taker of a connection by its addresses, TLS, SNI and ALPN; nil leaves
+	// it to HTTP.
+	Match(c *stream.Conn) Taker
 }
 
-// Hello is what is known of a connection when a TCP route is chosen.
-type Hello struct {
-	// TLS is set where the connection began with a ClientHello.
-	TLS         bool
-	SNI         string
-	ALPN        []string
-	Peer, Local netip.AddrPort
-}
-
-// Taker serves a connection; it owns it. c.Buffered are the bytes read so far; TLS is not
-// terminated yet.
+// Taker serves a connection; it owns it. TLS is not ended yet. *stream.Route is one.
 type Taker interface {
-	ServeTCP(c serve.Conn)
+	ServeTCP(c stream.Conn)
 }
 
 type tcpBox struct{ TCP }

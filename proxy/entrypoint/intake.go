@@ -4,12 +4,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/serve"
+	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
@@ -33,10 +34,14 @@ const (
 	maxHello = 64 << 10
 )
 
-// Intake serves a fresh connection to its end. A lane passes those that it cannot begin
-// itself; c.Peer and c.Local are those of the socket.
-func (e *EntryPoint) Intake(c serve.Conn) {
-	in := &intake{e: e, c: c, buf: c.Buffered}
+// Intake serves a fresh connection to its end. c.Peer and c.Local are those of the socket.
+func (e *EntryPoint) Intake(c serve.Conn) { e.intake(c, e.proxies.from(c.Peer.Addr())) }
+
+// IntakeBehindProxy is Intake for a lane that has read the PROXY header, if there was one.
+func (e *EntryPoint) IntakeBehindProxy(c serve.Conn) { e.intake(c, false) }
+
+func (e *EntryPoint) intake(c serve.Conn, proxied bool) {
+	in := &intake{e: e, c: c, buf: c.Buffered, proxied: proxied}
 	if !in.track(true) {
 		_ = c.Close()
 		return
@@ -56,6 +61,7 @@ type intake struct {
 	e       *EntryPoint
 	c       serve.Conn
 	buf     []byte
+	proxied bool
 	tracked bool
 }
 
@@ -83,42 +89,67 @@ func (in *intake) track(on bool) bool {
 // that nobody took it.
 func (in *intake) begin() bool {
 	e := in.e
-	limit := helloTimeout
-	if e.proxies.from(in.c.Peer.Addr()) {
-		_ = in.c.SetReadDeadline(time.Now().Add(limit))
+	if in.proxied {
+		_ = in.c.SetReadDeadline(time.Now().Add(helloTimeout))
 		if !in.proxyHeader() {
 			return false
 		}
 	}
 	tcp := e.tcp.Load().TCP
-	hello := Hello{Peer: in.c.Peer, Local: in.c.Local}
-	var clear Taker
-	if tcp != nil {
-		if clear = tcp.Match(&hello); clear != nil && !tcp.Peek() && e.cfg.TLS == nil {
-			return in.give(clear)
-		}
-		if clear != nil {
-			limit = peekTimeout
-		}
-	}
-	if e.cfg.TLS == nil && tcp == nil {
+	if tcp == nil && e.cfg.TLS == nil {
 		return in.http(nil)
 	}
-	if len(in.buf) == 0 {
-		if t := e.readTimeout(); clear == nil {
-			limit = t
+	sc := stream.Conn{Peer: in.c.Peer, Local: in.c.Local}
+	var clear Taker
+	if tcp != nil {
+		clear = tcp.Match(&sc)
+	}
+	if clear != nil && !tcp.Peek() {
+		return in.give(clear, sc)
+	}
+	limit := e.readTimeout()
+	if clear != nil {
+		limit = peekTimeout
+	}
+	if len(in.buf) == 0 && !in.first(limit, clear != nil) {
+		return false
+	}
+	if tcp != nil && tcp.Peek() && len(in.buf) > 0 && in.buf[0] == 0 && !in.postgres(&sc) {
+		return false
+	}
+	if len(in.buf) > 0 && in.buf[0] == recordHandshake {
+		return in.secure(tcp, &sc)
+	}
+	if clear != nil {
+		return in.give(clear, sc)
+	}
+	return in.http(nil)
+}
+
+// postgres answers a PostgreSQL client that asks for TLS, so that its ClientHello follows.
+// False means that the connection has ended.
+func (in *intake) postgres(sc *stream.Conn) bool {
+	_ = in.c.SetReadDeadline(time.Now().Add(helloTimeout))
+	for len(in.buf) < len(stream.PostgresTLS) {
+		if string(in.buf) != stream.PostgresTLS[:len(in.buf)] {
+			return true
 		}
-		if !in.first(limit, clear != nil) {
+		if in.read() != nil {
 			return false
 		}
 	}
-	if len(in.buf) == 0 || in.buf[0] != recordHandshake {
-		if clear != nil {
-			return in.give(clear)
-		}
-		return in.http(nil)
+	if string(in.buf[:len(stream.PostgresTLS)]) != stream.PostgresTLS {
+		return true
 	}
-	return in.secure(tcp, &hello)
+	in.buf = in.buf[len(stream.PostgresTLS):]
+	if len(in.buf) > 0 {
+		return false // what follows before our answer was injected (CVE-2021-23214)
+	}
+	sc.Postgres = true
+	if _, err := in.c.Write([]byte{'S'}); err != nil {
+		return false
+	}
+	return in.read() == nil
 }
 
 // recordHandshake begins a TLS connection (RFC 8446 §5.1).
@@ -204,52 +235,46 @@ func (in *intake) http(state *tls.ConnectionState) bool {
 }
 
 // give gives the connection to a TCP route.
-func (in *intake) give(t Taker) bool {
-	e, c := in.e, in.c
-	_ = c.SetDeadline(time.Time{})
-	c.Buffered = in.buf
+func (in *intake) give(t Taker, sc stream.Conn) bool {
+	e, nc := in.e, in.c.Conn
+	_ = nc.SetDeadline(time.Time{})
+	sc.Conn, sc.Buffered = nc, in.buf
 	in.track(false)
 	e.streams.Add(1)
 	e.mu.Lock()
-	e.takers[c.Conn] = struct{}{}
+	e.takers[nc] = struct{}{}
 	e.mu.Unlock()
 	defer func() {
 		e.mu.Lock()
-		delete(e.takers, c.Conn)
+		delete(e.takers, nc)
 		e.mu.Unlock()
 		e.streams.Add(-1)
 	}()
-	t.ServeTCP(c)
+	t.ServeTCP(sc)
 	return true
 }
 
+// acmeALPN is the protocol of ACME's TLS challenges (RFC 8737), which are not for routes.
+const acmeALPN = "acme-tls/1"
+
 // secure handles a connection that begins with TLS: a TCP route, or HTTP after the handshake.
-func (in *intake) secure(tcp TCP, hello *Hello) bool {
+func (in *intake) secure(tcp TCP, sc *stream.Conn) bool {
 	e := in.e
 	_ = in.c.SetDeadline(time.Now().Add(helloTimeout))
 	if tcp != nil {
-		for {
-			h, more, err := wire.PeekHello(in.buf)
-			if err != nil {
-				break // crypto/tls says what is wrong with it
-			}
-			if !more {
-				hello.SNI, hello.ALPN = h.SNI, h.ALPN
-				break
-			}
-			if in.read() != nil {
-				return false
+		if !in.hello(sc) {
+			return false
+		}
+		if !slices.Contains(sc.ALPN, acmeALPN) || e.cfg.EP.AllowACMEByPass {
+			if t := tcp.Match(sc); t != nil {
+				return in.give(t, *sc)
 			}
 		}
-		hello.TLS = true
-		if t := tcp.Match(hello); t != nil {
-			return in.give(t)
-		}
 	}
-	if e.cfg.TLS == nil {
-		return in.http(nil)
+	if e.cfg.TLS == nil || sc.Postgres {
+		return e.cfg.TLS == nil && in.http(nil)
 	}
-	tc := tls.Server(&replay{Conn: in.c.Conn, first: in.buf}, &tls.Config{GetConfigForClient: e.cfg.TLS, MinVersion: tls.VersionTLS12})
+	tc := tls.Server(&stream.Replay{Conn: in.c.Conn, First: in.buf}, &tls.Config{GetConfigForClient: e.cfg.TLS, MinVersion: tls.VersionTLS12})
 	if err := tc.Handshake(); err != nil {
 		e.cfg.Log.Debug().Err(err).Stringer("client", in.c.Peer).Msg("TLS handshake ended")
 		return false
@@ -261,27 +286,20 @@ func (in *intake) secure(tcp TCP, hello *Hello) bool {
 	return in.http(&state)
 }
 
-// replay is a connection whose first bytes were read already.
-type replay struct {
-	net.Conn
-	first []byte
-}
-
-func (r *replay) Read(p []byte) (int, error) {
-	if len(r.first) > 0 {
-		n := copy(p, r.first)
-		if r.first = r.first[n:]; len(r.first) == 0 {
-			r.first = nil
+// hello reads the ClientHello. One that is malformed is left to crypto/tls to refuse.
+func (in *intake) hello(sc *stream.Conn) bool {
+	sc.TLS = true
+	for {
+		h, more, err := wire.PeekHello(in.buf)
+		if err != nil {
+			return true
 		}
-		return n, nil
+		if !more {
+			sc.SNI, sc.ALPN = h.SNI, h.ALPN
+			return true
+		}
+		if in.read() != nil {
+			return false
+		}
 	}
-	return r.Conn.Read(p)
-}
-
-// CloseWrite ends the sending half.
-func (r *replay) CloseWrite() error {
-	if h, ok := r.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }
