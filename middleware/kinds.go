@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/middleware/answer"
 	"github.com/sluice-edge/sluice/middleware/auth"
 	"github.com/sluice-edge/sluice/middleware/header"
 	"github.com/sluice-edge/sluice/middleware/limit"
@@ -54,6 +55,10 @@ func headKinds() []kind {
 	return []kind{
 		{"headers", func(c *mw) bool { return c.Headers != nil },
 			func(_ string, c *mw, d Deps) (Built, error) { return op(header.New(c.Headers, d.Warn)) }},
+		{"passTLSClientCert", func(c *mw) bool { return c.PassTLSClientCert != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) {
+				return op(header.NewClientCert(c.PassTLSClientCert), nil)
+			}},
 	}
 }
 
@@ -95,6 +100,10 @@ func limitKinds() []kind {
 
 func otherKinds() []kind {
 	return []kind{
+		{"respond", func(c *mw) bool { return c.Respond != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(answer.NewRespond(c.Respond)) }},
+		{"maintenance", func(c *mw) bool { return c.Maintenance != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return op(answer.NewMaintenance(c.Maintenance)) }},
 		{"chain", func(c *mw) bool { return c.Chain != nil },
 			func(string, *mw, Deps) (Built, error) { return Built{}, nil }},
 		{"plugin", func(c *mw) bool { return len(c.Plugin) > 0 },
