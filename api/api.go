@@ -25,7 +25,7 @@ type Options struct {
 	// Runtime returns the configuration that is live.
 	Runtime func() *config.Runtime
 	// ServerStatus returns server URL -> "UP" or "DOWN" of an HTTP service; TCPServerStatus
-	// server address -> the same of a TCP service.
+	// server address -> the same of a TCP service. Without the latter all are shown as up.
 	ServerStatus    func(service string) map[string]string
 	TCPServerStatus func(service string) map[string]string
 	// Certificates returns the certificates that are offered to clients.

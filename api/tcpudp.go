@@ -54,8 +54,17 @@ type tcpServiceView struct {
 
 func (s *server) viewTCPService(name string, info *config.TCPServiceInfo) tcpServiceView {
 	v := tcpServiceView{TCPServiceInfo: info}
-	if s.TCPServerStatus != nil && info.TCPService != nil && info.LoadBalancer != nil {
+	if info.TCPService == nil || info.LoadBalancer == nil {
+		return v
+	}
+	if s.TCPServerStatus != nil {
 		v.ServerStatus = s.TCPServerStatus(name)
+		return v
+	}
+	// Nobody checks: each counts as up, as in the reference.
+	v.ServerStatus = make(map[string]string, len(info.LoadBalancer.Servers))
+	for _, one := range info.LoadBalancer.Servers {
+		v.ServerStatus[one.Address] = "UP"
 	}
 	return v
 }

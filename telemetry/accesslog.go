@@ -92,20 +92,17 @@ func (f *format) appendCLF(dst []byte, r *Record, count uint64, c *clock) []byte
 	dst = append(dst, "] \""...)
 	dst = f.clfText(dst, fRequestMethod, r.Method, true)
 	dst = append(dst, ' ')
-	switch f.modes[fRequestPath] {
-	case keep:
-		dst = f.appendPath(dst, r.Target, appendTarget)
-	case drop:
+	if f.drops[fRequestPath] {
 		dst = append(dst, '-')
-	case redact:
-		dst = append(dst, redactedText...)
+	} else {
+		dst = f.appendPath(dst, r.Target, appendTarget)
 	}
 	dst = append(dst, ' ')
 	dst = f.clfText(dst, fRequestProtocol, r.Proto, true)
 	dst = append(dst, "\" "...)
 	dst = f.clfNumber(dst, fDownstreamStatus, int64(r.Status))
 	dst = append(dst, ' ')
-	dst = f.clfNumber(dst, fDownstreamContentSize, r.ResponseBytes)
+	dst = f.clfNumber(dst, fDownstreamContentSize, r.downstreamSize())
 	dst = append(dst, ' ')
 	dst = f.clfHeader(dst, r, "Referer")
 	dst = append(dst, ' ')
@@ -121,7 +118,7 @@ func (f *format) appendCLF(dst []byte, r *Record, count uint64, c *clock) []byte
 	dst = f.clfText(dst, fServiceURL, r.ServerURL, true)
 	dst = append(dst, "\" "...)
 	ms := r.Duration / int64(time.Millisecond)
-	if f.modes[fDuration] != keep {
+	if f.drops[fDuration] {
 		ms = 0
 	}
 	dst = strconv.AppendInt(dst, ms, 10)
@@ -132,41 +129,32 @@ func (f *format) clfHost(dst []byte, r *Record) []byte {
 	if r.ForwardedFor != "" || !r.Peer.IsValid() {
 		return f.clfText(dst, fClientHost, r.ForwardedFor, false)
 	}
-	switch f.modes[fClientHost] {
-	case drop:
+	if f.drops[fClientHost] {
 		return append(dst, '-')
-	case redact:
-		return append(dst, redactedText...)
 	}
 	return r.Peer.Addr().Unmap().AppendTo(dst)
 }
 
 func (f *format) clfTime(dst []byte, c *clock) []byte {
 	switch {
-	case f.modes[fStartUTC] == keep:
+	case !f.drops[fStartUTC]:
 		return append(dst, c.clf...)
-	case f.modes[fStartLocal] == keep:
+	case !f.drops[fStartLocal]:
 		return append(dst, c.clfLocal...)
 	}
 	return append(dst, '-')
 }
 
 func (f *format) clfText(dst []byte, which field, s string, quoted bool) []byte {
-	switch {
-	case f.modes[which] == drop || s == "":
+	if f.drops[which] || s == "" {
 		return append(dst, '-')
-	case f.modes[which] == redact:
-		return append(dst, redactedText...)
 	}
 	return appendText(dst, s, quoted)
 }
 
 func (f *format) clfNumber(dst []byte, which field, n int64) []byte {
-	switch f.modes[which] {
-	case drop:
+	if f.drops[which] {
 		return append(dst, '-')
-	case redact:
-		return append(dst, redactedText...)
 	}
 	return strconv.AppendInt(dst, n, 10)
 }

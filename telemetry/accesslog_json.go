@@ -31,8 +31,7 @@ func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) [
 
 // jsonField appends `"Name":value,`, or nothing where there is no value.
 func (f *format) jsonField(dst []byte, which field, r *Record, count uint64, c *clock) []byte {
-	m := f.modes[which]
-	if m == drop {
+	if f.drops[which] {
 		return dst
 	}
 	at := len(dst)
@@ -41,9 +40,6 @@ func (f *format) jsonField(dst []byte, which field, r *Record, count uint64, c *
 	dst = f.jsonValue(dst, which, r, count, c)
 	if len(dst) == start {
 		return dst[:at]
-	}
-	if m == redact {
-		dst = append(append(append(dst[:start], '"'), redactedText...), '"')
 	}
 	return append(dst, ',')
 }
@@ -54,7 +50,7 @@ func (f *format) jsonValue(dst []byte, which field, r *Record, count uint64, c *
 	case fClientAddr, fClientHost, fClientPort, fClientUsername:
 		return jsonClient(dst, which, r)
 	case fDownstreamContentSize:
-		return strconv.AppendInt(dst, r.ResponseBytes, 10)
+		return strconv.AppendInt(dst, r.downstreamSize(), 10)
 	case fDownstreamStatus:
 		return strconv.AppendInt(dst, int64(r.Status), 10)
 	case fDuration:

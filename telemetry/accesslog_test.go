@@ -23,7 +23,7 @@ func line(t *testing.T, c *config.AccessLog, r Record) string {
 	}
 	s := h.Shard()
 	s.Request(&r)
-	return string(s.take(nil))
+	return string(s.take(batch{}).lines)
 }
 
 func defaults() *config.AccessLog {
@@ -67,7 +67,7 @@ func TestCommonLines(t *testing.T) {
 			`127.0.0.1 - - [15/Nov/2023:00:13:20 +0200] "GET /x?q=1 HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 		{"fields dropped and redacted", func(c *config.AccessLog) {
 			c.Fields.Names = map[string]string{"ClientHost": "redact", "RouterName": "drop", "DownstreamStatus": "drop"}
-		}, nil, `REDACTED - - ` + stamp + ` "GET /x?q=1 HTTP/1.1" - 5 "-" "-" 1 "-" "http://127.0.0.1:8081" 7ms`},
+		}, nil, `127.0.0.1 - - ` + stamp + ` "GET /x?q=1 HTTP/1.1" - 5 "-" "-" 1 "-" "http://127.0.0.1:8081" 7ms`},
 		{"query redacted", func(c *config.AccessLog) { c.Fields.QueryParameters.DefaultMode = "redact" },
 			func(r *Record) { r.Target = "/x?token=t&b=2&flag" },
 			`127.0.0.1 - - ` + stamp + ` "GET /x?token=REDACTED&b=REDACTED&REDACTED HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
@@ -75,6 +75,12 @@ func TestCommonLines(t *testing.T) {
 			c.Fields.QueryParameters.Names = map[string]string{"api key": "drop"}
 		}, func(r *Record) { r.Target = "http://a.test/x?api%20key=t&b=2" },
 			`127.0.0.1 - - ` + stamp + ` "GET /x?b=2 HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
+		{"fields dropped by default, redact keeps nothing", func(c *config.AccessLog) {
+			c.Fields.DefaultMode = "drop"
+			c.Fields.Names = map[string]string{"RouterName": "keep", "ClientHost": "redact"}
+		}, nil, `- - - [-] "- - -" - - "-" "-" - "a@file" "-" 0ms`},
+		{"WebSocket", nil, func(r *Record) { r.Status, r.Upgrade, r.ResponseBytes = 101, "websocket", 99 },
+			`127.0.0.1 - - ` + stamp + ` "GET /x?q=1 HTTP/1.1" 101 0 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 		{"quote in the target", nil, func(r *Record) { r.Target = "/\"x" },
 			`127.0.0.1 - - ` + stamp + ` "GET /%22x HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 	}
@@ -158,7 +164,7 @@ func TestJSONLeavesOutWhatIsNot(t *testing.T) {
 			t.Errorf("%s is there: %v", key, v)
 		}
 	}
-	for key, want := range map[string]any{"Reason": "no_router", "Duration": "REDACTED", "RequestPort": "-", "Overhead": 7654321.0} {
+	for key, want := range map[string]any{"Reason": "no_router", "Duration": 7654321.0, "RequestPort": "-", "Overhead": 7654321.0} {
 		if got[key] != want {
 			t.Errorf("%s: got %v, want %v", key, got[key], want)
 		}
@@ -231,7 +237,7 @@ func TestWhoIsLogged(t *testing.T) {
 		s, r := h.Shard(), sample()
 		tt.change(&r)
 		s.Request(&r)
-		if got := len(s.take(nil)) > 0; got != tt.logged {
+		if got := len(s.take(batch{}).lines) > 0; got != tt.logged {
 			t.Errorf("%s: logged %v", tt.name, got)
 		}
 	}

@@ -151,9 +151,19 @@ func (n *named) kept() []string {
 	return list
 }
 
+// dropped reports whether a field is left out. Fields are kept or dropped: "redact" is
+// the default for them, and keeps where it is the default itself, as in the reference.
+func (n *named) dropped(name string) bool {
+	m := n.of(name)
+	if m == redact {
+		m = n.byDefault
+	}
+	return m == drop
+}
+
 // selection says what becomes of each field, header field and query parameter.
 type selection struct {
-	modes   [fieldCount]mode
+	drops   [fieldCount]bool
 	headers named
 	query   named
 }
@@ -169,7 +179,7 @@ func newSelection(c *config.AccessLogFields) (selection, error) {
 		return s, fmt.Errorf("accessLog.fields: %w", err)
 	}
 	for i, name := range fieldNames() {
-		s.modes[i] = fields.of(name)
+		s.drops[i] = fields.dropped(name)
 	}
 	s.headers.byDefault = drop
 	if h := c.Headers; h != nil {

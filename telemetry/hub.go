@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,13 @@ type Hub struct {
 	location     *time.Location
 	log          zerolog.Logger
 
+	drained struct {
+		sync.Mutex
+		// batches hold the memory that shards get back, by their index; merged their lines.
+		batches []batch
+		merged  []byte
+	}
+
 	requests atomic.Uint64
 	shared   []*Shard
 	poke     chan struct{}
@@ -100,6 +108,12 @@ func New(o Options) (*Hub, error) {
 			h.quiet[name] = b.AccessLogs != nil && !*b.AccessLogs
 			h.unmeasured[name] = b.Metrics != nil && !*b.Metrics
 		}
+		// The gauge is there before the first connection, as dashboards expect.
+		protocol := "TCP"
+		if strings.HasSuffix(ep.Address, "/udp") {
+			protocol = "UDP"
+		}
+		h.Connections(name, protocol)
 	}
 	if err := h.setMetrics(o.Static.Metrics); err != nil {
 		return nil, err
@@ -120,6 +134,13 @@ func (h *Hub) setAccessLog(c *config.AccessLog, stdout io.Writer) (err error) {
 	h.logInternals = c.AddInternals
 	if h.format, err = newFormat(c); err != nil {
 		return err
+	}
+	if f := c.Fields; f != nil {
+		for name, m := range f.Names {
+			if strings.EqualFold(m, "redact") {
+				h.log.Warn().Str("field", name).Msg("accessLog.fields.names: redact has no effect on a field; use drop")
+			}
+		}
 	}
 	if h.filter, err = newFilter(c.Filters); err != nil {
 		return err
@@ -176,15 +197,14 @@ func (h *Hub) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	spares := map[*Shard][]byte{}
 	for {
 		select {
 		case <-ctx.Done():
-			h.drain(spares)
+			h.drain()
 			return nil
 		case <-h.poke:
 		}
-		h.drain(spares)
+		h.drain()
 		select {
 		case <-ctx.Done():
 		case <-time.After(drainEvery):
@@ -192,19 +212,26 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-func (h *Hub) drain(spares map[*Shard][]byte) {
-	h.mu.Lock()
-	shards := h.shards
-	h.mu.Unlock()
-	for _, s := range shards {
-		lines := s.take(spares[s])
-		spares[s] = lines
-		if len(lines) == 0 {
-			continue
+// drain writes what waits in the shards.
+func (h *Hub) drain() {
+	d := &h.drained
+	d.Lock()
+	defer d.Unlock()
+	for i, s := range h.allShards() {
+		if i == len(d.batches) {
+			d.batches = append(d.batches, batch{})
 		}
-		if err := h.output.write(lines); err != nil {
-			h.log.Error().Err(err).Str(File, h.output.path).Msg("access log not written")
-		}
+		d.batches[i] = s.take(d.batches[i])
+	}
+	if cap(d.merged) > keepBuffer {
+		d.merged = nil
+	}
+	d.merged = merge(d.merged[:0], d.batches)
+	if len(d.merged) == 0 {
+		return
+	}
+	if err := h.output.write(d.merged); err != nil {
+		h.log.Error().Err(err).Str(File, h.output.path).Msg("access log not written")
 	}
 }
 
@@ -214,7 +241,7 @@ func (h *Hub) Reopen() error {
 	if h.output == nil {
 		return nil
 	}
-	h.drain(map[*Shard][]byte{})
+	h.drain()
 	return h.output.reopen()
 }
 
@@ -223,7 +250,7 @@ func (h *Hub) Close() error {
 	if h.output == nil {
 		return nil
 	}
-	h.drain(map[*Shard][]byte{})
+	h.drain()
 	return h.output.close()
 }
 

@@ -256,7 +256,7 @@ func TestLanesAndScrapesTogether(t *testing.T) {
 	stop := make(chan struct{})
 	for _, do := range []func(){
 		func() { scrape(t, h) },
-		func() { h.drain(map[*Shard][]byte{}) },
+		func() { h.drain() },
 		func() { h.Reloaded(&config.Runtime{Routers: map[string]*config.RouterInfo{"a@file": {}}}) },
 		func() { h.Counters() },
 	} {

@@ -1,6 +1,9 @@
 package telemetry
 
-import "net/netip"
+import (
+	"net/http"
+	"net/netip"
+)
 
 // Record is one finished request, as the access log and the metrics need it. A lane
 // fills one and passes it to a Sink; strings and slices need to live only as long as
@@ -146,4 +149,13 @@ func (r *Record) balancer() string {
 // server for it.
 func (r *Record) reached() bool {
 	return r.ServerURL != "" || r.OriginStatus != 0 || r.Reason == "no_server" || r.Reason == "no_server_up"
+}
+
+// downstreamSize is the size of the answer's body; a switched protocol has none, whatever
+// passed through it afterwards.
+func (r *Record) downstreamSize() int64 {
+	if r.Status == http.StatusSwitchingProtocols {
+		return 0
+	}
+	return r.ResponseBytes
 }

@@ -14,8 +14,6 @@ const (
 	// may wait: beyond it lines are dropped and counted, as a loop must never wait for a disk.
 	wakeAt = 128 << 10
 	dropAt = 8 << 20
-	// keepBuffer is the capacity a buffer may keep between drains.
-	keepBuffer = 1 << 20
 	// maxLabelled bounds the series of one shard that exist for the sake of header labels.
 	maxLabelled = 10_000
 )
@@ -27,7 +25,7 @@ type Shard struct {
 	hub *Hub
 
 	mu      sync.Mutex
-	buf     []byte
+	batch   batch
 	clock   clock
 	cache   [cacheSize]*cell
 	cells   map[series]*cell
@@ -120,13 +118,15 @@ func (s *Shard) log(r *Record) bool {
 	if !s.hub.filter.keeps(r) {
 		return false
 	}
-	before := len(s.buf)
+	b := &s.batch
+	before := len(b.lines)
 	if before >= dropAt {
 		s.dropped++
 		return false
 	}
-	s.buf = s.hub.format.append(s.buf, r, number, &s.clock)
-	return before == 0 || before < wakeAt && len(s.buf) >= wakeAt
+	b.lines = s.hub.format.append(b.lines, r, number, &s.clock)
+	b.marks = append(b.marks, mark{end: len(b.lines), at: r.Start + r.Duration})
+	return before == 0 || before < wakeAt && len(b.lines) >= wakeAt
 }
 
 // number gives the request its number. Numbers come from a counter that all shards
@@ -209,18 +209,6 @@ func (s *Shard) cell(key series) *cell {
 		s.labels++
 	}
 	return c
-}
-
-// take gives the log bytes that wait and leaves the spare buffer in their place.
-func (s *Shard) take(spare []byte) []byte {
-	if cap(spare) > keepBuffer {
-		spare = nil
-	}
-	s.mu.Lock()
-	full := s.buf
-	s.buf = spare[:0]
-	s.mu.Unlock()
-	return full
 }
 
 // each calls do with a copy of every cell. It holds the shard for a few hundred cells

@@ -1,7 +1,11 @@
 package telemetry
 
 import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/sluice-edge/sluice/config"
@@ -60,11 +64,12 @@ func TestRequestDoesNotAllocate(t *testing.T) {
 		r := sample()
 		r.Reason = "dial_refused"
 		r.RequestHeaders = append(r.RequestHeaders, Header{"x-tenant", "blue"})
-		spare := make([]byte, 0, 1<<20)
+		spare := batch{lines: make([]byte, 0, keepBuffer), marks: make([]mark, 0, 1<<14)}
+		s.batch.marks = make([]mark, 0, 1<<14)
 		s.Request(&r)
 		n := testing.AllocsPerRun(1000, func() {
 			s.Request(&r)
-			if len(s.buf) > 1<<16 {
+			if len(s.batch.lines) > 1<<16 {
 				spare = s.take(spare)
 			}
 		})
@@ -106,11 +111,37 @@ func TestDropsRatherThanWaits(t *testing.T) {
 	for range dropAt/100 + 10_000 {
 		s.Request(&r)
 	}
-	if len(s.buf) > dropAt+1000 {
-		t.Errorf("%d bytes wait", len(s.buf))
+	if len(s.batch.lines) > dropAt+1000 {
+		t.Errorf("%d bytes wait", len(s.batch.lines))
 	}
 	if h.Counters().LinesDropped == 0 {
 		t.Error("no line was counted as dropped")
+	}
+}
+
+// TestMergeKeepsTheOrderOfEnds compares with sorting, over many random batches.
+func TestMergeKeepsTheOrderOfEnds(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range 200 {
+		var all []int64
+		batches := make([]batch, random.IntN(5))
+		for i := range batches {
+			at := int64(0)
+			for range random.IntN(20) {
+				at += random.Int64N(4)
+				all = append(all, at)
+				batches[i].lines = fmt.Appendf(batches[i].lines, "%d\n", at)
+				batches[i].marks = append(batches[i].marks, mark{len(batches[i].lines), at})
+			}
+		}
+		slices.Sort(all)
+		var want []byte
+		for _, at := range all {
+			want = fmt.Appendf(want, "%d\n", at)
+		}
+		if got := merge(nil, batches); !bytes.Equal(got, want) {
+			t.Fatalf("round %d: %q, want %q", round, got, want)
+		}
 	}
 }
 
@@ -146,11 +177,12 @@ func benchmark(b *testing.B, c *config.Static) {
 	h := newHub(b, c)
 	s := h.Shard()
 	r := sample()
-	spare := make([]byte, 0, 1<<20)
+	spare := batch{lines: make([]byte, 0, keepBuffer), marks: make([]mark, 0, 1<<14)}
+	s.batch.marks = make([]mark, 0, 1<<14)
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Request(&r)
-		if len(s.buf) > 1<<18 {
+		if len(s.batch.lines) > 1<<18 {
 			spare = s.take(spare)
 		}
 	}
