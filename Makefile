@@ -13,7 +13,7 @@ TEST_TOOLS  = make:make redis-server:redis-server openssl:openssl
 export HTTP_PORT HTTPS_PORT VERSION
 
 .DEFAULT_GOAL := help
-.PHONY: help build image setup up down logs test unit e2e check format vet arch race generated lint bench soak fuzz clean
+.PHONY: help build image setup up down logs test unit e2e check format vet arch race generate generated lint bench soak fuzz clean
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +40,7 @@ logs: ## Follow the router's log of 'make up'
 
 test: ## Run every test: units, then end to end on the Docker engine
 	@tools/setup.sh $(TEST_TOOLS)
-	@$(MAKE) --no-print-directory unit e2e
+	@$(MAKE) --no-print-directory -k unit e2e
 
 unit: ## Run the unit tests only (no engine needed)
 	$(GO) test -timeout 5m $$($(GO) list ./... | grep -v '/e2e$$')
@@ -61,8 +61,11 @@ vet: ## go vet and staticcheck (pinned in tools/go.mod)
 arch: ## Check the import table, package comments, sizes
 	$(GO) test -count=1 ./internal/archtest
 
+generate: ## Write the generated files anew (reference pages, descriptions)
+	$(GO) run ./internal/docgen/cmd
+
 generated: ## Fail if generated files are stale
-	@tools/generated.sh
+	$(GO) test -count=1 ./internal/docgen
 
 race: ## Unit tests with the race detector (needs a C compiler)
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
