@@ -192,7 +192,7 @@ func TestProxyHeaders(t *testing.T) {
 		{"v1 in pieces", &config.EntryPointProxyProtocol{TrustedIPs: []string{"127.0.0.0/8"}}, []string{v1[:3], v1[3:20], v1[20:], get}, "http HTTP/1.1 203.0.113.7 203.0.113.7", false},
 		{"v2 in pieces", &config.EntryPointProxyProtocol{Insecure: true}, []string{v2[:5], v2[5:20], v2[20:] + get}, "http HTTP/1.1 203.0.113.7 203.0.113.7", false},
 		{"none", &config.EntryPointProxyProtocol{Insecure: true}, []string{get}, "http HTTP/1.1 127.0.0.1 127.0.0.1", false},
-		{"not trusted", &config.EntryPointProxyProtocol{TrustedIPs: []string{"10.0.0.1"}}, []string{v1 + get}, "400 Bad Request", false},
+		{"not trusted", &config.EntryPointProxyProtocol{TrustedIPs: []string{"10.0.0.1"}}, []string{v1 + get}, "http HTTP/1.1 127.0.0.1 127.0.0.1", false},
 		{"broken", &config.EntryPointProxyProtocol{Insecure: true}, []string{"PROXY TCP4 x\r\n" + get}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -35,7 +35,7 @@ const (
 )
 
 // Intake serves a fresh connection to its end. c.Peer and c.Local are those of the socket.
-func (e *EntryPoint) Intake(c serve.Conn) { e.intake(c, e.proxies.from(c.Peer.Addr())) }
+func (e *EntryPoint) Intake(c serve.Conn) { e.intake(c, e.proxies.on) }
 
 // IntakeBehindProxy is Intake for a lane that has read the PROXY header, if there was one.
 func (e *EntryPoint) IntakeBehindProxy(c serve.Conn) { e.intake(c, false) }
@@ -197,8 +197,8 @@ func (in *intake) read() error {
 	return err
 }
 
-// proxyHeader reads a PROXY header in whatever pieces it comes. Without one the
-// connection's own addresses hold, as in the reference.
+// proxyHeader reads a PROXY header in whatever pieces it comes. Without one, and for
+// senders that are not trusted, the connection's own addresses hold, as in the reference.
 func (in *intake) proxyHeader() bool {
 	for {
 		if len(in.buf) > 0 {
@@ -208,7 +208,7 @@ func (in *intake) proxyHeader() bool {
 			}
 			if n > 0 {
 				in.buf = in.buf[n:]
-				if !h.Local {
+				if !h.Local && in.e.proxies.from(in.c.Peer.Addr()) {
 					in.c.Peer, in.c.Local = h.Src, h.Dst
 				}
 				return true

@@ -22,6 +22,14 @@ func (ex *Exchange) Unavailable(r Reason) Verdict {
 	return Answer
 }
 
+// Refused answers a well-formed request that the entry point's rules refuse
+// (wire.PrepareRequest).
+func (ex *Exchange) Refused(status int, r Reason) Verdict {
+	ex.Reply(status, r, http.StatusText(status)+"\n")
+	ex.Resp.Fields.Add("X-Content-Type-Options", "nosniff")
+	return Answer
+}
+
 // UpstreamFailed answers for a server that could not be reached or did not answer well,
 // or for a client that went away meanwhile, with the status of r. There is no Content-Type.
 func (ex *Exchange) UpstreamFailed(r Reason) Verdict {

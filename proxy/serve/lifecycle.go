@@ -48,7 +48,7 @@ func (l *life) begin(ctx context.Context) (cut bool) {
 		if !errors.As(err, &e) {
 			e = wire.ErrRequestLine
 		}
-		ex.Reply(e.Status, e.Reason, badText(e.Status))
+		ex.Refused(e.Status, e.Reason)
 		return l.answer()
 	}
 	var reason exchange.Reason
