@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,13 +25,24 @@ func (p *program) runCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			p.warn(src)
+			if hidden(s.Log.Level) {
+				p.warn(src)
+			}
 			return p.serve(c.Context, serveOptions{Static: s, Sources: src, Load: load, Version: versionText(), Stdout: p.stdout})
 		},
 	}
 }
 
-// warn prints what the static configuration goes on without. The log is not up yet.
+// hidden reports whether the log would leave warnings out. Those of the start are not to be missed.
+func hidden(level string) bool {
+	switch strings.ToUpper(level) {
+	case "TRACE", "DEBUG", "INFO", "WARN":
+		return false
+	}
+	return true
+}
+
+// warn prints what the static configuration goes on without.
 func (p *program) warn(src *decode.Sources) {
 	for _, w := range src.Warnings {
 		fmt.Fprintln(p.stderr, "sluice: warning: "+w.String())
