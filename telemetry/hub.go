@@ -314,11 +314,12 @@ func (h *Hub) Counters() Counters {
 		s.each(func(one *cell) {
 			c.Requests += one.n
 			c.Retries += one.retries
-			if one.code >= 500 {
+			code := one.kind.code()
+			if code >= 500 {
 				c.Failed += one.n
 			}
-			if one.code >= 100 && one.code < 600 {
-				c.Classes[string(rune('0'+one.code/100))+"xx"] += one.n
+			if code >= 100 && code < 600 {
+				c.Classes[string(rune('0'+code/100))+"xx"] += one.n
 			}
 		})
 		s.mu.Lock()
@@ -353,12 +354,12 @@ func (n *names) rest(c *cell) series {
 		key.router = ""
 	}
 	if key.balancer != "" && !n.services[key.balancer] {
-		key.balancer, key.reached = "", false
+		key.balancer, key.kind = "", key.kind&^reachedBit
 	}
 	if key.service != "" && !n.services[key.service] {
 		key.service = ""
 		if key.balancer == "" {
-			key.reached = false
+			key.kind &^= reachedBit
 		}
 	}
 	return key

@@ -56,12 +56,34 @@ type traffic struct{ in, out uint64 }
 type series struct {
 	entryPoint, router, service, balancer string
 	// labels are the values of the header labels, joined by "\x1f".
-	labels              string
-	code, originCode    int16
-	method, protocol    uint8
-	reached             bool
-	tlsVersion, tlsSuit uint16
+	labels string
+	kind   kind
+	tls    uint32
 }
+
+// kind packs what else tells requests apart, so that one comparison does: status, origin's
+// status, method, protocol, and whether the service was reached.
+type kind uint64
+
+func kindOf(r *Record) kind {
+	k := kind(uint16(r.Status)) | kind(uint16(r.OriginStatus))<<16 |
+		kind(methodIndex(r.Method))<<32 | kind(protocolIndex(r))<<40
+	if r.reached() {
+		k |= reachedBit
+	}
+	return k
+}
+
+const reachedBit kind = 1 << 48
+
+func (k kind) code() int16       { return int16(k) }
+func (k kind) originCode() int16 { return int16(k >> 16) }
+func (k kind) method() uint8     { return uint8(k >> 32) }
+func (k kind) protocol() uint8   { return uint8(k >> 40) }
+func (k kind) reached() bool     { return k&reachedBit != 0 }
+
+// tlsOf packs version and cipher suite.
+func tlsOf(r *Record) uint32 { return uint32(r.TLSVersion)<<16 | uint32(r.TLSCipher) }
 
 // cell holds the counters of one series. hist are the bucket counts of the whole request,
 // then those of the service's share.
@@ -151,19 +173,17 @@ func (s *Shard) number(start int64) uint64 {
 }
 
 func (s *Shard) count(r *Record) {
-	key := series{
-		entryPoint: r.EntryPoint, router: r.Router, service: r.Service, balancer: r.Balancer,
-		code: int16(r.Status), originCode: int16(r.OriginStatus),
-		method: methodIndex(r.Method), protocol: protocolIndex(r),
-		reached: r.reached(), tlsVersion: r.TLSVersion, tlsSuit: r.TLSCipher,
+	h := s.hub
+	k, tls, labels := kindOf(r), tlsOf(r), ""
+	if len(h.headerLabels) > 0 {
+		labels, s.scratch = h.labelValues(r, s.scratch)
 	}
-	if len(s.hub.headerLabels) > 0 {
-		key.labels, s.scratch = s.hub.labelValues(r, s.scratch)
-	}
-	slot := &s.cache[slotOf(&key)]
+	slot := &s.cache[slotOf(r, k, tls, labels)]
 	c := *slot
-	if c == nil || c.series != key {
-		c = s.cell(key)
+	// Names that are equal are mostly the same string, for which comparing is one step.
+	if c == nil || c.kind != k || c.tls != tls || c.router != r.Router || c.service != r.Service ||
+		c.entryPoint != r.EntryPoint || c.balancer != r.Balancer || c.labels != labels {
+		c = s.cell(series{r.EntryPoint, r.Router, r.Service, r.Balancer, labels, k, tls})
 		*slot = c
 	}
 	c.n++
@@ -171,18 +191,18 @@ func (s *Shard) count(r *Record) {
 	c.out += uint64(r.ResponseBytes)
 	c.retries += uint64(r.Retries)
 	c.sum += r.Duration
-	c.hist[s.hub.bucket(r.Duration)]++
-	if key.reached {
+	c.hist[h.bucket(r.Duration)]++
+	if k.reached() {
 		c.originSum += r.OriginDuration
-		c.hist[len(s.hub.bounds)+1+s.hub.bucket(r.OriginDuration)]++
+		c.hist[len(h.bounds)+1+h.bucket(r.OriginDuration)]++
 	}
 }
 
 // slotOf mixes the addresses of the names, which are the same for all requests of a
 // route, with what differs among its requests. A clash costs a map look-up, no more.
-func slotOf(k *series) uint32 {
-	x := addressOf(k.router) ^ addressOf(k.balancer)<<3 ^ addressOf(k.entryPoint)<<7 ^ addressOf(k.labels)<<11
-	x ^= uint64(uint16(k.code))<<17 ^ uint64(k.method)<<27 ^ uint64(k.protocol)<<31 ^ uint64(k.tlsVersion)<<33
+func slotOf(r *Record, k kind, tls uint32, labels string) uint32 {
+	x := addressOf(r.Router) ^ addressOf(r.Balancer)<<3 ^ addressOf(r.EntryPoint)<<7 ^ addressOf(labels)<<11
+	x ^= uint64(k)*0xff51afd7ed558ccd ^ uint64(tls)<<13
 	x *= 0x9e3779b97f4a7c15
 	return uint32(x>>40) & (cacheSize - 1)
 }

@@ -73,21 +73,21 @@ func (s *sums) add(c *cell) {
 	whole, share := c.hist[:buckets], c.hist[buckets:]
 	p := s.hub.exposed
 	if p.AddEntryPointsLabels {
-		s.entryPoints.add(c, owner{name: c.entryPoint}, c.code, c.sum, whole)
+		s.entryPoints.add(c, owner{name: c.entryPoint}, c.kind.code(), c.sum, whole)
 	}
 	if p.AddRoutersLabels && c.router != "" {
-		s.routers.add(c, owner{name: c.router, service: c.service, router: true}, c.code, c.sum, whole)
+		s.routers.add(c, owner{name: c.router, service: c.service, router: true}, c.kind.code(), c.sum, whole)
 	}
 	service := c.balancer
 	if service == "" {
 		service = c.service
 	}
-	if !p.AddServicesLabels || !c.reached || service == "" {
+	if !p.AddServicesLabels || !c.kind.reached() || service == "" {
 		return
 	}
-	code := c.originCode
+	code := c.kind.originCode()
 	if code == 0 {
-		code = c.code
+		code = c.kind.code()
 	}
 	s.services.add(c, owner{name: service}, code, c.originSum, share)
 	if c.retries > 0 {
@@ -96,7 +96,7 @@ func (s *sums) add(c *cell) {
 }
 
 func (g *group) add(c *cell, o owner, code int16, sum int64, hist []uint64) {
-	key := totalKey{owner: o, code: code, method: c.method, protocol: c.protocol}
+	key := totalKey{owner: o, code: code, method: c.kind.method(), protocol: c.kind.protocol()}
 	g.requests[requestKey{key, c.labels}] += c.n
 	t := g.totals[key]
 	if t == nil {
@@ -109,8 +109,8 @@ func (g *group) add(c *cell, o owner, code int16, sum int64, hist []uint64) {
 	for i, n := range hist {
 		t.hist[i] += n
 	}
-	if c.tlsVersion != 0 {
-		g.tls[tlsKey{o, c.tlsVersion, c.tlsSuit}] += c.n
+	if c.tls != 0 {
+		g.tls[tlsKey{o, uint16(c.tls >> 16), uint16(c.tls)}] += c.n
 	}
 }
 
