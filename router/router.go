@@ -9,6 +9,7 @@
 package router
 
 import (
+	"crypto/tls"
 	"maps"
 	"net/http"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/proxy/balance"
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/router/rule"
 )
 
@@ -45,9 +47,12 @@ type Input struct {
 	DefaultTransport *config.ServersTransport
 	// Previous is the table in use, or nil; what did not change is taken over from it.
 	Previous *Table
-	Book     *balance.Book
-	Parts    Parts
-	Log      zerolog.Logger
+	// Book keeps the state of HTTP services; nil keeps none.
+	Book *balance.Book
+	// Streams keeps the state of TCP and UDP services; nil keeps none.
+	Streams *stream.Book
+	Parts   Parts
+	Log     zerolog.Logger
 }
 
 // Parts are the makers of what routes are made of. The server joins them with the packages
@@ -61,6 +66,8 @@ type Parts struct {
 	// Transport builds a transport; TransportKey is a fingerprint of what it is built from.
 	Transport    func(name string, cfg *config.ServersTransport) (*exchange.Transport, error)
 	TransportKey func(cfg *config.ServersTransport) string
+	// Terminate gives the settings that end TLS with named options, for TCP routers.
+	Terminate func(options string) func(*tls.ClientHelloInfo) (*tls.Config, error)
 	// TLSOptions says why TLS options cannot be used; nil takes all.
 	TLSOptions func(name string, cfg *config.TLSOptions) error
 }
@@ -87,6 +94,7 @@ type Table struct {
 	hostOptions map[string]string
 	rules       map[ruleKey]*rule.Rule
 	draft       *balance.Draft
+	streams     *stream.Draft
 	dead        []deadRouter
 }
 
@@ -118,9 +126,8 @@ func (t *Table) EntryPoints() []string { return slices.Sorted(maps.Keys(t.entryP
 // Commit makes the services of the table the live ones in the Book. Call it when the
 // table is published; a table that is never published needs nothing.
 func (t *Table) Commit() {
-	if t.draft != nil {
-		t.draft.Commit()
-	}
+	t.draft.Commit()
+	t.streams.Commit()
 }
 
 // ruleKey names a compiled rule, to find it again in the next table.
@@ -187,9 +194,14 @@ func newCompiler(in *Input) *compiler {
 		udp:         map[string]*UDPRoute{},
 		rules:       make(map[ruleKey]*rule.Rule, n),
 	}
-	if in.Book != nil {
-		c.table.draft = in.Book.Begin()
+	book, streams := in.Book, in.Streams
+	if book == nil {
+		book = balance.NewBook(nil, balance.Events{})
 	}
+	if streams == nil {
+		streams = stream.NewBook(nil)
+	}
+	c.table.draft, c.table.streams = book.Begin(), streams.Begin()
 	c.services = newServices(c, n)
 	c.chains = &chains{c: c}
 	return c

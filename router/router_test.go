@@ -70,6 +70,9 @@ func testParts() Parts {
 			return &exchange.Transport{Name: name}, nil
 		},
 		TransportKey: func(cfg *config.ServersTransport) string { return fmt.Sprintf("%+v", *cfg) },
+		Terminate: func(options string) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, errors.New(options) }
+		},
 		TLSOptions: func(name string, cfg *config.TLSOptions) error {
 			if slices.Contains(cfg.CipherSuites, "bad") {
 				return errors.New("no such cipher suite")
@@ -602,6 +605,36 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 		m := table.EntryPoint("web")
 		if n := testing.AllocsPerRun(200, func() { m.Match(ex) }); n >= 1 {
 			t.Errorf("%s: %v allocations", url, n)
+		}
+	}
+}
+
+type cookie string
+
+func (c cookie) CookieName() string { return string(c) }
+
+func TestCookieNamesAreShown(t *testing.T) {
+	plain := lb()
+	plain.LoadBalancer.Sticky = &config.Sticky{Cookie: &config.Cookie{Secure: true}}
+	mixed := &config.Service{Weighted: &config.Weighted{Sticky: &config.Sticky{Cookie: &config.Cookie{Name: "a b"}}}}
+	for _, svc := range []*config.Service{plain, mixed, lb()} {
+		before := fmt.Sprintf("%+v", svc)
+		info := &config.ServiceInfo{Service: svc}
+		showCookie(info, cookie("_58aa1"))
+		if fmt.Sprintf("%+v", svc) != before {
+			t.Error("the configuration was changed")
+		}
+		switch {
+		case svc == plain:
+			if c := info.LoadBalancer.Sticky.Cookie; c.Name != "_58aa1" || !c.Secure {
+				t.Errorf("%+v", c)
+			}
+		case svc == mixed:
+			if c := info.Weighted.Sticky.Cookie; c.Name != "_58aa1" {
+				t.Errorf("%+v", c)
+			}
+		case info.Service != svc:
+			t.Error("a service without cookie was copied")
 		}
 	}
 }

@@ -82,8 +82,37 @@ func (s *services) get(name string, stack []string) (*service, error) {
 		code, hint := codeOf(b.err, config.CodeInvalidService)
 		s.c.problem("service "+name, "", code, config.Error, b.err.Error(), hint)
 	}
+	showCookie(info, b.child.Service)
 	s.built[name] = b
 	return b, b.err
+}
+
+// showCookie gives the service as the API shows it the name of its sticky cookie, which
+// the balancer makes up where none is configured.
+func showCookie(info *config.ServiceInfo, balancer any) {
+	n, ok := balancer.(interface{ CookieName() string })
+	if !ok || n.CookieName() == "" {
+		return
+	}
+	svc := *info.Service
+	rename := func(st *config.Sticky) *config.Sticky {
+		c := *st.Cookie
+		c.Name = n.CookieName()
+		return &config.Sticky{Cookie: &c}
+	}
+	switch lb, w := svc.LoadBalancer, svc.Weighted; {
+	case lb != nil && lb.Sticky != nil && lb.Sticky.Cookie != nil:
+		cp := *lb
+		cp.Sticky = rename(lb.Sticky)
+		svc.LoadBalancer = &cp
+	case w != nil && w.Sticky != nil && w.Sticky.Cookie != nil:
+		cp := *w
+		cp.Sticky = rename(w.Sticky)
+		svc.Weighted = &cp
+	default:
+		return
+	}
+	info.Service = &svc
 }
 
 func (s *services) build(name string, info *config.ServiceInfo, stack []string) (balance.Child, error) {

@@ -4,116 +4,69 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/router/rule"
 )
-
-// StreamService is where the connections of a TCP route go: the servers of a load
-// balancer, or a weighted choice of other services. Exactly one is set.
-type StreamService struct {
-	Name         string
-	LoadBalancer *config.TCPLoadBalancer
-	// Transport of the load balancer by its configuration; nil means the default.
-	Transport *config.TCPServersTransport
-	Weighted  []WeightedStream
-}
-
-// WeightedStream is a member of a weighted service.
-type WeightedStream struct {
-	Weight  int
-	Service *StreamService
-}
-
-// TCPMiddleware is a middleware of a TCP route.
-type TCPMiddleware struct {
-	Name   string
-	Config *config.TCPMiddleware
-}
-
-// TCPRoute is a compiled TCP router. It is immutable.
-type TCPRoute struct {
-	Router      string
-	Rule        string
-	Priority    int
-	Service     *StreamService
-	Middlewares []TCPMiddleware
-	// TLS is set where the router takes TLS connections: passed through, or ended with
-	// the TLS options of that name.
-	TLS, Passthrough bool
-	Options          string
-	// Broken is set where the connection must be closed: what was to guard it, or its TLS
-	// options, cannot be built.
-	Broken bool
-	// CatchAll is set for the rule HostSNI(`*`) alone.
-	CatchAll bool
-
-	// yields is set on a Broken route that counts only where another would take its place.
-	yields bool
-}
 
 // TCPTable chooses among the TCP routes of an entry point. It is immutable.
 type TCPTable struct {
 	clear, tls tcpSet
 	// hosts are the names of the entry point's HTTPS routers: they go before a TCP
-	// router for any name.
+	// router for any name. https is set where there is any HTTPS router.
 	hosts map[string]bool
+	https bool
 	pool  *rule.Pool
 }
 
 type tcpSet struct {
 	ix     *index
-	routes []*TCPRoute
+	routes []*tcpRoute
 }
 
-var noTCP = &TCPTable{pool: &rule.Pool{}, clear: newTCPSet(nil, nil), tls: newTCPSet(nil, nil)}
+// tcpRoute is a compiled TCP router.
+type tcpRoute struct {
+	*stream.Route
+	priority int
+	tls      bool
+	// catchAll is set for the rule HostSNI(`*`) alone.
+	catchAll bool
+	// yields is set on a broken route that counts only where another would take its place.
+	yields bool
+}
 
-func newTCPSet(rules []*rule.Rule, routes []*TCPRoute) tcpSet {
+func newTCPSet(rules []*rule.Rule, routes []*tcpRoute) tcpSet {
 	return tcpSet{newIndex(rules), routes}
 }
 
-// TCP returns the TCP routes of an entry point; it is never nil.
-func (t *Table) TCP(entryPoint string) *TCPTable {
-	if e := t.tcp[entryPoint]; e != nil {
-		return e
+// TCP returns the TCP routes of an entry point, or nil if it has none.
+func (t *Table) TCP(entryPoint string) *TCPTable { return t.tcp[entryPoint] }
+
+// Peek reports whether any route of the entry point, HTTP's included, takes TLS
+// connections, so that the first bytes of a connection must be seen.
+func (t *TCPTable) Peek() bool { return t.https || len(t.tls.routes) > 0 }
+
+// Route returns the route of a connection by its client, TLS, server name and protocols,
+// or nil for HTTP. A route for any name yields to the HTTPS routers that name the host.
+func (t *TCPTable) Route(c *stream.Conn) *stream.Route {
+	set := &t.clear
+	if c.TLS {
+		set = &t.tls
 	}
-	return noTCP
-}
-
-// HasClear and HasTLS report whether there are routes for connections of that kind, so that
-// an entry point without any need not wait for a first byte.
-func (t *TCPTable) HasClear() bool { return len(t.clear.routes) > 0 }
-
-// HasTLS is like HasClear.
-func (t *TCPTable) HasTLS() bool { return len(t.tls.routes) > 0 }
-
-// Clear returns the route of a connection that does not begin with a ClientHello, or nil
-// for HTTP.
-func (t *TCPTable) Clear(peer netip.Addr) *TCPRoute {
-	if len(t.clear.routes) == 0 {
+	if len(set.routes) == 0 {
 		return nil
 	}
-	return t.clear.find("", nil, peer, t.pool)
-}
-
-// TLS returns the route of a connection that begins with a ClientHello of that server
-// name and those protocols, or nil for HTTPS. A route for any name yields to the HTTPS
-// routers that name the host.
-func (t *TCPTable) TLS(sni string, alpn []string, peer netip.Addr) *TCPRoute {
-	if len(t.tls.routes) == 0 {
+	r := set.find(c, t.pool)
+	if r == nil || c.TLS && r.catchAll && t.isHTTPS(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
 		return nil
 	}
-	r := t.tls.find(sni, alpn, peer, t.pool)
-	if r != nil && r.CatchAll && t.https(strings.ToLower(strings.TrimSuffix(sni, "."))) {
-		return nil
-	}
-	return r
+	return r.Route
 }
 
-func (t *TCPTable) https(host string) bool {
+func (t *TCPTable) isHTTPS(host string) bool {
 	if t.hosts[host] {
 		return true
 	}
@@ -122,9 +75,9 @@ func (t *TCPTable) https(host string) bool {
 }
 
 // find returns the first route that matches.
-func (s *tcpSet) find(sni string, alpn []string, peer netip.Addr, pool *rule.Pool) *TCPRoute {
+func (s *tcpSet) find(c *stream.Conn, pool *rule.Pool) *tcpRoute {
 	var sub rule.Subject
-	sub.TCP(sni, alpn, peer, pool)
+	sub.TCP(c.SNI, c.ALPN, c.Peer.Addr(), pool)
 	defer sub.Done()
 	i := s.ix.find(&sub, -1)
 	if i < 0 {
@@ -146,20 +99,7 @@ func (s *tcpSet) find(sni string, alpn []string, peer netip.Addr, pool *rule.Poo
 // UDPRoute is a compiled UDP router: every session of its entry point goes to the service.
 type UDPRoute struct {
 	Router  string
-	Service *UDPStreamService
-}
-
-// UDPStreamService is where the sessions of a UDP route go.
-type UDPStreamService struct {
-	Name     string
-	Servers  []config.UDPServer
-	Weighted []WeightedUDP
-}
-
-// WeightedUDP is a member of a weighted service.
-type WeightedUDP struct {
-	Weight  int
-	Service *UDPStreamService
+	Service stream.Service
 }
 
 // UDP returns the UDP route of an entry point, or nil.
@@ -175,7 +115,7 @@ type tcpDraft struct {
 	name  string
 	info  *config.TCPRouterInfo
 	rule  *rule.Rule
-	route *TCPRoute
+	route *tcpRoute
 }
 
 func (c *compiler) tcp() {
@@ -200,8 +140,8 @@ func (c *compiler) tcp() {
 		}
 	}
 	slices.SortStableFunc(drafts, func(a, b *tcpDraft) int {
-		if a.route.Priority != b.route.Priority {
-			if a.route.Priority > b.route.Priority {
+		if a.route.priority != b.route.priority {
+			if a.route.priority > b.route.priority {
 				return -1
 			}
 			return 1
@@ -219,35 +159,38 @@ func (c *compiler) mountTCP(drafts []*tcpDraft) {
 			continue
 		}
 		var rules [2][]*rule.Rule
-		var routes [2][]*TCPRoute
+		var routes [2][]*tcpRoute
 		for _, d := range drafts {
 			if !slices.Contains(d.info.Using, name) {
 				continue
 			}
 			i := 0
-			if d.route.TLS {
+			if d.route.tls {
 				i = 1
 			}
 			rules[i], routes[i] = append(rules[i], d.rule), append(routes[i], d.route)
 		}
 		if len(rules[0])+len(rules[1]) > 0 {
-			c.table.tcp[name] = &TCPTable{clear: newTCPSet(rules[0], routes[0]), tls: newTCPSet(rules[1], routes[1]), hosts: c.httpsHosts(name), pool: pool}
+			t := &TCPTable{clear: newTCPSet(rules[0], routes[0]), tls: newTCPSet(rules[1], routes[1]), pool: pool}
+			t.hosts, t.https = c.httpsHosts(name)
+			c.table.tcp[name] = t
 		}
 	}
 }
 
-// httpsHosts are the hosts of the TLS routers of an entry point.
-func (c *compiler) httpsHosts(entryPoint string) map[string]bool {
-	hosts := map[string]bool{}
+// httpsHosts are the hosts of the TLS routers of an entry point, and whether it has any.
+func (c *compiler) httpsHosts(entryPoint string) (hosts map[string]bool, any bool) {
+	hosts = map[string]bool{}
 	for _, d := range c.sorted {
 		if d.rule == nil || d.info.TLS == nil || !slices.Contains(d.info.Using, entryPoint) {
 			continue
 		}
+		any = true
 		for _, h := range d.rule.Hosts() {
 			hosts[h.Name] = true
 		}
 	}
-	return hosts
+	return hosts, any
 }
 
 func (c *compiler) tcpRouter(name string, cfg *config.TCPRouter, transports map[string]*config.TCPServersTransport) *tcpDraft {
@@ -318,7 +261,7 @@ func (c *compiler) listenTCP(d *tcpDraft) {
 }
 
 // tcpRoute builds the route of a TCP router, or nil.
-func (c *compiler) tcpRoute(d *tcpDraft, transports map[string]*config.TCPServersTransport) *TCPRoute {
+func (c *compiler) tcpRoute(d *tcpDraft, transports map[string]*config.TCPServersTransport) *tcpRoute {
 	r := d.info.TCPRouter
 	if r.Service == "" {
 		c.failTCP(d, "service", config.CodeUnknownService, errors.New("the router names no service"))
@@ -341,40 +284,45 @@ func (c *compiler) tcpRoute(d *tcpDraft, transports map[string]*config.TCPServer
 		return nil
 	}
 	d.rule = compiled
-	route := &TCPRoute{
-		Router: d.name, Rule: r.Rule, Priority: r.Priority,
-		TLS: r.TLS != nil, Passthrough: r.TLS != nil && r.TLS.Passthrough, CatchAll: rule.IsCatchAll(r.Rule),
+	route := &tcpRoute{
+		Route:    &stream.Route{Router: d.name, Service: qualify(r.Service, d.name), Log: c.in.Log},
+		priority: r.Priority, tls: r.TLS != nil, catchAll: rule.IsCatchAll(r.Rule),
 	}
 	if r.TLS == nil && len(compiled.Hosts()) > 0 {
 		c.failTCP(d, "rule", "", coded(config.CodeInvalidRule, "add tls, or match any name with HostSNI(`*`)",
 			"rule %s: a server name is known of TLS connections only, and the router has no tls", r.Rule))
 		return nil
 	}
-	if route.TLS && !route.Passthrough {
-		if route.Options, err = c.usableOptions(r.TLS.Options, d.name); err != nil {
+	if r.TLS != nil && !r.TLS.Passthrough {
+		options, err := c.usableOptions(r.TLS.Options, d.name)
+		if err != nil {
 			c.failTCP(d, "tls.options", config.CodeUnknownTLSOptions, err)
 			route.Broken = true
 			return route
 		}
+		if c.in.Parts.Terminate != nil {
+			route.Terminate = c.in.Parts.Terminate(options)
+		}
 	}
-	if route.Service, err = c.streamService(qualify(r.Service, d.name), transports, nil); err != nil {
+	if route.To, err = c.streamService(route.Service, transports, nil); err != nil {
 		c.failTCP(d, "service", config.CodeInvalidService, err)
 		return nil
 	}
-	if err := c.tcpMiddlewares(d, route); err != nil {
+	if err := c.tcpGuards(d, route.Route); err != nil {
 		c.failTCP(d, "middlewares", config.CodeInvalidMiddleware, err)
 		route.Broken, route.yields = true, true
 	}
 	return route
 }
 
-func (c *compiler) tcpMiddlewares(d *tcpDraft, route *TCPRoute) error {
+func (c *compiler) tcpGuards(d *tcpDraft, route *stream.Route) error {
 	for _, name := range d.info.Middlewares {
 		info := c.run.TCPMiddlewares[name]
 		if info == nil {
 			return coded(config.CodeUnknownMiddleware, suggest(name, c.run.TCPMiddlewares), "middleware %q does not exist", name)
 		}
-		if err := checkTCPMiddleware(info.TCPMiddleware); err != nil {
+		g, err := c.guard(name, info.TCPMiddleware)
+		if err != nil {
 			if !slices.Contains(info.Errors, err.Error()) {
 				info.Errors = append(info.Errors, err.Error())
 			}
@@ -382,41 +330,26 @@ func (c *compiler) tcpMiddlewares(d *tcpDraft, route *TCPRoute) error {
 			c.problem("tcp middleware "+name, "", config.CodeInvalidMiddleware, config.Error, err.Error(), "")
 			return fmt.Errorf("middleware %s: %w", name, err)
 		}
-		route.Middlewares = append(route.Middlewares, TCPMiddleware{name, info.TCPMiddleware})
+		route.Guards = append(route.Guards, g)
 	}
 	return nil
 }
 
-func checkTCPMiddleware(m *config.TCPMiddleware) error {
+func (c *compiler) guard(name string, m *config.TCPMiddleware) (stream.Guard, error) {
 	n := 0
-	if m.InFlightConn != nil {
-		n++
-	}
-	for _, l := range []*config.TCPIPAllowList{m.IPAllowList, m.IPWhiteList} {
-		if l == nil {
-			continue
-		}
-		n++
-		if len(l.SourceRange) == 0 {
-			return errors.New("sourceRange is empty: nobody could connect")
-		}
-		for _, s := range l.SourceRange {
-			if _, err := netip.ParsePrefix(s); err == nil {
-				continue
-			}
-			if _, err := netip.ParseAddr(s); err != nil {
-				return fmt.Errorf("sourceRange: %q is neither an address nor a range such as 10.0.0.0/8", s)
-			}
+	for _, set := range []bool{m.InFlightConn != nil, m.IPAllowList != nil, m.IPWhiteList != nil} {
+		if set {
+			n++
 		}
 	}
 	if n != 1 {
-		return fmt.Errorf("a middleware has one kind, this one has %d", n)
+		return nil, fmt.Errorf("a middleware has one kind, this one has %d", n)
 	}
-	return nil
+	return c.table.streams.Guard(name, m)
 }
 
-// streamService resolves a TCP service and what it is made of.
-func (c *compiler) streamService(name string, transports map[string]*config.TCPServersTransport, stack []string) (*StreamService, error) {
+// streamService builds a TCP service and what it is made of.
+func (c *compiler) streamService(name string, transports map[string]*config.TCPServersTransport, stack []string) (stream.Service, error) {
 	if slices.Contains(stack, name) {
 		return nil, coded(config.CodeLoop, "", "the service %s contains itself: %s", name, strings.Join(append(stack, name), " > "))
 	}
@@ -424,7 +357,20 @@ func (c *compiler) streamService(name string, transports map[string]*config.TCPS
 	if info == nil {
 		return nil, coded(config.CodeUnknownService, suggest(name, c.run.TCPServices), "the service %q does not exist", name)
 	}
-	spoil := func(err error) (*StreamService, error) {
+	lb, w := info.LoadBalancer, info.Weighted
+	if lb == nil && w != nil {
+		var shares []stream.Share
+		for _, m := range w.Services {
+			kid, err := c.streamService(qualify(m.Name, name), transports, append(slices.Clone(stack), name))
+			if err != nil {
+				return nil, err
+			}
+			shares = append(shares, stream.Share{Weight: weightOf(m), Service: kid})
+		}
+		return stream.NewWeighted(shares), nil
+	}
+	s, err := c.streamBalancer(name, info, transports)
+	if err != nil {
 		if !slices.Contains(info.Errors, err.Error()) {
 			info.Errors = append(info.Errors, err.Error())
 		}
@@ -433,37 +379,37 @@ func (c *compiler) streamService(name string, transports map[string]*config.TCPS
 		c.problem("tcp service "+name, "", code, config.Error, err.Error(), hint)
 		return nil, err
 	}
-	s := &StreamService{Name: name}
-	switch lb, w := info.LoadBalancer, info.Weighted; {
-	case lb != nil && w != nil:
-		return spoil(errors.New("the service has two kinds, loadBalancer and weighted"))
-	case lb != nil:
-		if t := lb.ServersTransport; t != "" {
-			cp, svc := *lb, *info.TCPService
-			cp.ServersTransport = qualify(t, name)
-			svc.LoadBalancer = &cp
-			info.TCPService, lb = &svc, &cp
-			if s.Transport = transports[cp.ServersTransport]; s.Transport == nil {
-				return spoil(coded(config.CodeUnknownTransport, suggest(cp.ServersTransport, transports), "the serversTransport %q does not exist", cp.ServersTransport))
-			}
-		} else {
-			s.Transport = transports[defaultTransport]
-		}
-		s.LoadBalancer = lb
-	case w != nil:
-		for _, m := range w.Services {
-			kid, err := c.streamService(qualify(m.Name, name), transports, append(slices.Clone(stack), name))
-			if err != nil {
-				return nil, err
-			}
-			weight := 1
-			if m.Weight != nil {
-				weight = *m.Weight
-			}
-			s.Weighted = append(s.Weighted, WeightedStream{weight, kid})
-		}
-	default:
-		return spoil(errors.New("the service has no kind; set loadBalancer"))
-	}
 	return s, nil
+}
+
+func weightOf(m config.WeightedService) int {
+	if m.Weight != nil {
+		return *m.Weight
+	}
+	return 1
+}
+
+func (c *compiler) streamBalancer(name string, info *config.TCPServiceInfo, transports map[string]*config.TCPServersTransport) (stream.Service, error) {
+	lb := info.LoadBalancer
+	switch {
+	case lb == nil:
+		return nil, errors.New("the service has no kind; set loadBalancer")
+	case info.Weighted != nil:
+		return nil, errors.New("the service has two kinds, loadBalancer and weighted")
+	}
+	tr := transports[defaultTransport]
+	if lb.ServersTransport != "" {
+		cp, svc := *lb, *info.TCPService
+		cp.ServersTransport = qualify(lb.ServersTransport, name)
+		svc.LoadBalancer = &cp
+		info.TCPService, lb = &svc, &cp
+		if tr = transports[cp.ServersTransport]; tr == nil {
+			return nil, coded(config.CodeUnknownTransport, suggest(cp.ServersTransport, transports), "the serversTransport %q does not exist", cp.ServersTransport)
+		}
+	}
+	b, err := c.table.streams.TCP(name, lb, tr)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/stream"
 )
 
 func TestTCPRoutes(t *testing.T) {
@@ -30,7 +31,7 @@ func TestTCPRoutes(t *testing.T) {
 			"alpn@x":  {Rule: "HostSNI(`*`) && ALPN(`mqtt`)", Service: "t", TLS: on},
 		},
 		Services: map[string]*config.TCPService{
-			"t@x":  {LoadBalancer: &config.TCPLoadBalancer{}},
+			"t@x":  {LoadBalancer: &config.TCPLoadBalancer{Servers: []config.TCPServer{{Address: "127.0.0.1:1"}}}},
 			"w@x":  {Weighted: &config.TCPWeighted{Services: []config.WeightedService{{Name: "t"}}}},
 			"tr@x": {LoadBalancer: &config.TCPLoadBalancer{ServersTransport: "ghost"}},
 		},
@@ -41,15 +42,17 @@ func TestTCPRoutes(t *testing.T) {
 	}
 	table := Compile(in)
 	tcp := table.TCP("web")
-	if !tcp.HasClear() || !tcp.HasTLS() || table.TCP("nowhere").HasTLS() {
-		t.Error("what there are routes for")
+	if tcp == nil || !tcp.Peek() || table.TCP("nowhere") != nil {
+		t.Fatal("what there are routes for")
 	}
-	peer := netip.MustParseAddr("192.0.2.1")
-	name := func(r *TCPRoute) string {
-		if r == nil {
+	conn := func(peer string) *stream.Conn {
+		return &stream.Conn{Peer: netip.AddrPortFrom(netip.MustParseAddr(peer), 5)}
+	}
+	name := func(r *stream.Route) string {
+		switch {
+		case r == nil:
 			return "http"
-		}
-		if r.Broken {
+		case r.Broken:
 			return r.Router + "!"
 		}
 		return r.Router
@@ -59,14 +62,16 @@ func TestTCPRoutes(t *testing.T) {
 		"h.test": "http", "z.h.test": "http", "both.test": "both@x", "opt.test": "opt@x!", "tr.test": "any@x", "q.test|mqtt": "alpn@x",
 	} {
 		host, alpn, _ := strings.Cut(sni, "|")
-		if got := name(tcp.TLS(host, []string{alpn}, peer)); got != want {
+		c := conn("192.0.2.1")
+		c.TLS, c.SNI, c.ALPN = true, host, []string{alpn}
+		if got := name(tcp.Route(c)); got != want {
 			t.Errorf("%q: %s, want %s", sni, got, want)
 		}
 	}
-	if got := name(tcp.Clear(peer)); got != "http" {
+	if got := name(tcp.Route(conn("192.0.2.1"))); got != "http" {
 		t.Errorf("clear text from elsewhere: %s; a broken router alone leaves the connection to HTTP", got)
 	}
-	if got := name(tcp.Clear(netip.MustParseAddr("10.1.1.1"))); got != "clear@x" {
+	if got := name(tcp.Route(conn("10.1.1.1"))); got != "clear@x" {
 		t.Errorf("clear text: %s", got)
 	}
 	run := table.Runtime
@@ -86,9 +91,24 @@ func TestTCPRoutes(t *testing.T) {
 	if s := run.TCPServices["tr@x"]; s.Status != config.StatusDisabled || s.LoadBalancer.ServersTransport != "ghost@x" {
 		t.Errorf("tr@x: %+v", s)
 	}
-	if r := tcp.TLS("x.w.test", nil, peer); len(r.Service.Weighted) != 1 || r.Service.Weighted[0].Service.Name != "t@x" || r.Options != "default" {
+	c := conn("10.1.1.1")
+	if r := tcp.Route(c); len(r.Guards) != 1 || r.Terminate != nil || r.To == nil || r.Service != "t@x" {
+		t.Errorf("clear@x: %+v", r)
+	}
+	c.TLS, c.SNI = true, "x.w.test"
+	if r := tcp.Route(c); r.To == nil || r.Terminate == nil {
 		t.Errorf("w@x: %+v", r)
 	}
+	if s := r0(table); s != "default" {
+		t.Errorf("TLS of w@x ends with the options %q", s)
+	}
+}
+
+// r0 returns the options that w@x ends TLS with, as the Terminate of the test names them.
+func r0(table *Table) string {
+	c := &stream.Conn{TLS: true, SNI: "x.w.test"}
+	_, err := table.TCP("web").Route(c).Terminate(nil)
+	return err.Error()
 }
 
 func TestUDPRoutes(t *testing.T) {
@@ -107,7 +127,7 @@ func TestUDPRoutes(t *testing.T) {
 		},
 	}
 	table := Compile(in)
-	if r := table.UDP("dns"); r == nil || r.Router != "all@x" || r.Service.Servers[0].Address != "a:1" {
+	if r := table.UDP("dns"); r == nil || r.Router != "all@x" || r.Service.Pick().Address != "a:1" {
 		t.Errorf("dns: %+v", r)
 	}
 	if r := table.UDP("udp2"); r == nil || r.Router != "all@x" {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/stream"
 )
 
 func (c *compiler) udp() {
@@ -84,8 +85,8 @@ func (c *compiler) udpRouter(name string, cfg *config.UDPRouter) {
 	}
 }
 
-// udpService resolves a UDP service and what it is made of.
-func (c *compiler) udpService(name string, stack []string) (*UDPStreamService, error) {
+// udpService builds a UDP service and what it is made of.
+func (c *compiler) udpService(name string, stack []string) (stream.Service, error) {
 	if slices.Contains(stack, name) {
 		return nil, coded(config.CodeLoop, "", "the service %s contains itself: %s", name, strings.Join(append(stack, name), " > "))
 	}
@@ -93,27 +94,28 @@ func (c *compiler) udpService(name string, stack []string) (*UDPStreamService, e
 	if info == nil {
 		return nil, coded(config.CodeUnknownService, suggest(name, c.run.UDPServices), "the service %q does not exist", name)
 	}
-	s := &UDPStreamService{Name: name}
-	switch {
-	case info.LoadBalancer != nil && info.Weighted != nil, info.LoadBalancer == nil && info.Weighted == nil:
-		err := errors.New("a service has one kind: loadBalancer or weighted")
-		info.Errors, info.Status = append(info.Errors, err.Error()), config.StatusDisabled
-		c.problem("udp service "+name, "", config.CodeInvalidService, config.Error, err.Error(), "")
-		return nil, err
-	case info.LoadBalancer != nil:
-		s.Servers = info.LoadBalancer.Servers
-		return s, nil
-	}
-	for _, m := range info.Weighted.Services {
-		kid, err := c.udpService(qualify(m.Name, name), append(slices.Clone(stack), name))
-		if err != nil {
-			return nil, err
+	if info.LoadBalancer == nil && info.Weighted != nil {
+		var shares []stream.Share
+		for _, m := range info.Weighted.Services {
+			kid, err := c.udpService(qualify(m.Name, name), append(slices.Clone(stack), name))
+			if err != nil {
+				return nil, err
+			}
+			shares = append(shares, stream.Share{Weight: weightOf(m), Service: kid})
 		}
-		weight := 1
-		if m.Weight != nil {
-			weight = *m.Weight
-		}
-		s.Weighted = append(s.Weighted, WeightedUDP{weight, kid})
+		return stream.NewWeighted(shares), nil
 	}
-	return s, nil
+	err := errors.New("a service has one kind: loadBalancer or weighted")
+	if info.LoadBalancer != nil && info.Weighted == nil {
+		var b *stream.Balancer
+		if b, err = c.table.streams.UDP(name, info.LoadBalancer.Servers); err == nil {
+			return b, nil
+		}
+	}
+	if !slices.Contains(info.Errors, err.Error()) {
+		info.Errors = append(info.Errors, err.Error())
+	}
+	info.Status = config.StatusDisabled
+	c.problem("udp service "+name, "", config.CodeInvalidService, config.Error, err.Error(), "")
+	return nil, err
 }
