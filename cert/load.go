@@ -90,11 +90,11 @@ func SelfSigned(now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	var id [16]byte
+	var id [32]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("%x.%x.traefik.default", id[:8], id[8:])
+	name := fmt.Sprintf("%x.%x.traefik.default", id[:16], id[16:])
 	tmpl := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "TRAEFIK DEFAULT CERT"},

@@ -148,3 +148,9 @@ func build(o *config.TLSOptions, get func(*tls.ClientHelloInfo, bool) (*tls.Cert
 	t.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return get(h, strict) }
 	return t, nil
 }
+
+// Check says why options cannot be used, or nil.
+func Check(o *config.TLSOptions) error {
+	_, err := build(o, nil)
+	return err
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/api"
+	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/dashboard"
 	"github.com/sluice-edge/sluice/middleware"
@@ -82,6 +83,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 			Forward:      func(svc exchange.Service) http.Handler { return serve.Forward(svc, s.client) },
 			Transport:    upstream.NewTransport,
 			TransportKey: upstream.TransportKey,
+			TLSOptions:   func(_ string, o *config.TLSOptions) error { return cert.Check(o) },
 		},
 	}
 	if s.static.Core != nil && s.static.Core.DefaultRuleSyntax != "v3" { // the default needs no telling
@@ -112,7 +114,7 @@ func (s *Server) defaultTransport() *config.ServersTransport {
 
 // internalHandlers are the services that the program itself offers.
 func (s *Server) internalHandlers() map[string]http.Handler {
-	h := map[string]http.Handler{"noop@internal": http.NotFoundHandler()}
+	h := map[string]http.Handler{}
 	if s.static.API != nil {
 		a := api.New(api.Options{
 			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, Certificates: s.leaves,

@@ -94,6 +94,7 @@ type EntryPoint struct {
 	cfg     Config
 	addrs   []Address
 	server  *serve.Server
+	tls     *tls.Config
 	proxies proxyTrust
 	tcp     atomic.Pointer[tcpBox]
 
@@ -128,6 +129,9 @@ func New(cfg Config) (*EntryPoint, error) {
 		}
 	}
 	e.server = serve.New(serveConfig(&cfg, fw))
+	// One for all connections: session tickets are sealed by its keys. What holds for a
+	// connection is in the result of the callback.
+	e.tls = &tls.Config{GetConfigForClient: cfg.TLS, MinVersion: tls.VersionTLS12}
 	e.tcp.Store(&tcpBox{})
 	return e, nil
 }

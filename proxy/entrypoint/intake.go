@@ -274,7 +274,7 @@ func (in *intake) secure(tcp TCP, sc *stream.Conn) bool {
 	if e.cfg.TLS == nil || sc.Postgres {
 		return e.cfg.TLS == nil && in.http(nil)
 	}
-	tc := tls.Server(&stream.Replay{Conn: in.c.Conn, First: in.buf}, &tls.Config{GetConfigForClient: e.cfg.TLS, MinVersion: tls.VersionTLS12})
+	tc := tls.Server(&stream.Replay{Conn: in.c.Conn, First: in.buf}, e.tls)
 	if err := tc.Handshake(); err != nil {
 		e.cfg.Log.Debug().Err(err).Stringer("client", in.c.Peer).Msg("TLS handshake ended")
 		return false
