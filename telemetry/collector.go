@@ -99,11 +99,9 @@ func (c *collector) sendState(out chan<- prometheus.Metric) {
 	h := c.hub
 	send(out, c.reloads, prometheus.CounterValue, float64(h.reloads.Load()))
 	send(out, c.lastReload, prometheus.GaugeValue, float64(h.loaded.Load()/int64(time.Second)))
-	h.mu.Lock()
-	for key, n := range h.gauges {
-		send(out, c.connections, prometheus.GaugeValue, float64(n.Load()), key.entryPoint, key.protocol)
+	for key, n := range h.connections() {
+		send(out, c.connections, prometheus.GaugeValue, float64(n), key.entryPoint, key.protocol)
 	}
-	h.mu.Unlock()
 	if h.certificates != nil {
 		c.sendCertificates(out)
 	}

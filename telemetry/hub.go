@@ -33,9 +33,17 @@ type Options struct {
 	// health check; both are asked on each scrape and may be nil.
 	Certificates func() []*x509.Certificate
 	ServersUp    func() []ServerUp
+	// Connections returns the open connections of entry points; asked on each scrape, may be nil.
+	Connections func() []OpenConnections
 	// Location is the time zone of local times; nil means the system's.
 	Location *time.Location
 	Log      zerolog.Logger
+}
+
+// OpenConnections counts the connections of an entry point. Protocol is "TCP" or "UDP".
+type OpenConnections struct {
+	EntryPoint, Protocol string
+	Open                 int
 }
 
 // ServerUp is the state of a server under a health check.
@@ -78,9 +86,11 @@ type Hub struct {
 	shared   []*Shard
 	poke     chan struct{}
 
-	mu      sync.Mutex // shards, gauges
+	entryPoints []connectionKey
+	open        func() []OpenConnections
+
+	mu      sync.Mutex // shards
 	shards  []*Shard
-	gauges  map[connectionKey]*atomic.Int64
 	scrape  sync.Mutex // one scrape or fold at a time
 	live    atomic.Pointer[names]
 	reloads atomic.Uint64
@@ -99,21 +109,20 @@ func New(o Options) (*Hub, error) {
 		o.Stdout = os.Stdout
 	}
 	h := &Hub{
-		certificates: o.Certificates, serversUp: o.ServersUp, location: o.Location, log: o.Log,
+		certificates: o.Certificates, serversUp: o.ServersUp, open: o.Connections, location: o.Location, log: o.Log,
 		quiet: map[string]bool{}, unmeasured: map[string]bool{},
-		poke: make(chan struct{}, 1), gauges: map[connectionKey]*atomic.Int64{},
+		poke: make(chan struct{}, 1),
 	}
 	for name, ep := range o.Static.EntryPoints {
 		if b := ep.Observability; b != nil {
 			h.quiet[name] = b.AccessLogs != nil && !*b.AccessLogs
 			h.unmeasured[name] = b.Metrics != nil && !*b.Metrics
 		}
-		// The gauge is there before the first connection, as dashboards expect.
 		protocol := "TCP"
 		if strings.HasSuffix(ep.Address, "/udp") {
 			protocol = "UDP"
 		}
-		h.Connections(name, protocol)
+		h.entryPoints = append(h.entryPoints, connectionKey{name, protocol})
 	}
 	if err := h.setMetrics(o.Static.Metrics); err != nil {
 		return nil, err
@@ -254,16 +263,19 @@ func (h *Hub) Close() error {
 	return h.output.close()
 }
 
-// Connections returns the number of open connections of an entry point, which its owner
-// adds to and takes from; protocol is "TCP" or "UDP".
-func (h *Hub) Connections(entryPoint, protocol string) *atomic.Int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	key := connectionKey{entryPoint, protocol}
-	if h.gauges[key] == nil {
-		h.gauges[key] = new(atomic.Int64)
+// connections returns the open connections of every entry point, also of those that
+// nobody tells of: dashboards expect the gauge from the start.
+func (h *Hub) connections() map[connectionKey]int {
+	all := make(map[connectionKey]int, len(h.entryPoints))
+	for _, key := range h.entryPoints {
+		all[key] = 0
 	}
-	return h.gauges[key]
+	if h.open != nil {
+		for _, c := range h.open() {
+			all[connectionKey{c.EntryPoint, c.Protocol}] = c.Open
+		}
+	}
+	return all
 }
 
 // Reloaded tells that rt is live now. Series of routers and services that it does not
@@ -331,10 +343,8 @@ func (h *Hub) Counters() Counters {
 		c.LinesDropped += s.dropped
 		s.mu.Unlock()
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for key, g := range h.gauges {
-		c.Connections[key.entryPoint] += g.Load()
+	for key, n := range h.connections() {
+		c.Connections[key.entryPoint] += int64(n)
 	}
 	return c
 }

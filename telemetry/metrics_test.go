@@ -75,7 +75,8 @@ func TestSeriesOfKnownTraffic(t *testing.T) {
 	lost := sample()
 	lost.Router, lost.Service, lost.ServerURL, lost.Status, lost.OriginStatus, lost.Reason = "", "", "", 404, 0, "no_router"
 	loop.Request(&lost)
-	h.Connections("web", "TCP").Add(3)
+	h.entryPoints = []connectionKey{{"web", "TCP"}, {"dns", "UDP"}}
+	h.open = func() []OpenConnections { return []OpenConnections{{"web", "TCP", 3}} }
 	h.Reloaded(&config.Runtime{
 		Routers:  map[string]*config.RouterInfo{"a@file": {}},
 		Services: map[string]*config.ServiceInfo{"s@file": {}},
@@ -106,6 +107,7 @@ func TestSeriesOfKnownTraffic(t *testing.T) {
 		`traefik_service_requests_total{code="502",method="EXTENSION_METHOD",protocol="http",service="s@file"}`:                     "1",
 		`traefik_service_retries_total{service="s@file"}`:                                                                           "2",
 		`traefik_open_connections{entrypoint="web",protocol="TCP"}`:                                                                 "3",
+		`traefik_open_connections{entrypoint="dns",protocol="UDP"}`:                                                                 "0",
 		`traefik_config_reloads_total`:               "1",
 		`sluice_errors_total{reason="no_router"}`:    "1",
 		`sluice_errors_total{reason="dial_refused"}`: "1",
