@@ -100,3 +100,10 @@ func op(o exchange.Op, err error) (Built, error) {
 	}
 	return Built{Op: o}, nil
 }
+
+func stage(s exchange.Stage, err error) (Built, error) {
+	if err != nil {
+		return Built{}, err
+	}
+	return Built{Stage: s}, nil
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/middleware/answer"
 	"github.com/sluice-edge/sluice/middleware/auth"
+	"github.com/sluice-edge/sluice/middleware/body"
 	"github.com/sluice-edge/sluice/middleware/header"
 	"github.com/sluice-edge/sluice/middleware/limit"
 	"github.com/sluice-edge/sluice/middleware/rewrite"
@@ -17,7 +18,7 @@ type mw = config.Middleware
 
 // kinds is the table of kinds, in the order of config.Middleware.
 func kinds() []kind {
-	return slices.Concat(pathKinds(), headKinds(), authKinds(), limitKinds(), otherKinds())
+	return slices.Concat(pathKinds(), headKinds(), authKinds(), limitKinds(), bodyKinds(), otherKinds())
 }
 
 func pathKinds() []kind {
@@ -95,6 +96,27 @@ func limitKinds() []kind {
 			}},
 		{"ipDenyList", func(c *mw) bool { return c.IPDenyList != nil },
 			func(_ string, c *mw, _ Deps) (Built, error) { return op(limit.NewIPDenyList(c.IPDenyList)) }},
+	}
+}
+
+func bodyKinds() []kind {
+	return []kind{
+		{"buffering", func(c *mw) bool { return c.Buffering != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return stage(body.NewBuffering(c.Buffering)) }},
+		{"compress", func(c *mw) bool { return c.Compress != nil },
+			func(_ string, c *mw, d Deps) (Built, error) { return stage(body.NewCompress(c.Compress, d.Warn)) }},
+		{"contentType", func(c *mw) bool { return c.ContentType != nil },
+			func(_ string, c *mw, d Deps) (Built, error) {
+				return stage(body.NewContentType(c.ContentType, d.Warn), nil)
+			}},
+		{"errors", func(c *mw) bool { return c.Errors != nil },
+			func(_ string, c *mw, d Deps) (Built, error) {
+				return stage(body.NewErrors(c.Errors, d.Service, d.Warn))
+			}},
+		{"grpcWeb", func(c *mw) bool { return c.GRPCWeb != nil },
+			func(_ string, c *mw, _ Deps) (Built, error) { return stage(body.NewGRPCWeb(c.GRPCWeb)) }},
+		{"retry", func(c *mw) bool { return c.Retry != nil },
+			func(_ string, c *mw, d Deps) (Built, error) { return stage(body.NewRetry(c.Retry, d.Warn)) }},
 	}
 }
 

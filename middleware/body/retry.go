@@ -1,0 +1,213 @@
+package body
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/middleware/option"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// defaultRetryBody bounds what is kept of a body to repeat a request.
+const defaultRetryBody = 2 << 20
+
+type retry struct {
+	attempts   int
+	interval   time.Duration
+	factor     float64
+	timeout    time.Duration
+	maxBody    int64
+	statuses   statusSet
+	noNetwork  bool
+	everything bool // methods that are not idempotent, too
+}
+
+// NewRetry repeats requests whose connection failed, or whose answer has one of the
+// statuses given.
+func NewRetry(cfg *config.Retry, warn option.Warn) (exchange.Stage, error) {
+	if cfg.Attempts < 1 {
+		return nil, option.Errorf("attempts", "write for example 3", "%d leaves no attempt", cfg.Attempts)
+	}
+	if cfg.InitialInterval < 0 || cfg.Timeout < 0 {
+		return nil, option.Errorf("initialInterval", "write for example 100ms", "initialInterval or timeout is negative")
+	}
+	rt := &retry{
+		attempts: cfg.Attempts, interval: time.Duration(cfg.InitialInterval), timeout: time.Duration(cfg.Timeout),
+		noNetwork: cfg.DisableRetryOnNetworkError, everything: cfg.RetryNonIdempotentMethod, maxBody: defaultRetryBody,
+	}
+	if cfg.MaxRequestBodyBytes != nil {
+		if rt.maxBody = *cfg.MaxRequestBodyBytes; rt.maxBody < 0 {
+			rt.maxBody = math.MaxInt64 - 1
+		}
+	}
+	var err error
+	if rt.statuses, err = parseStatuses("status", cfg.Status, warn); err != nil {
+		return nil, err
+	}
+	if rt.noNetwork && len(rt.statuses) == 0 {
+		return nil, option.Errorf("disableRetryOnNetworkError", "give status, or leave it out", "nothing is left to retry on")
+	}
+	if rt.attempts > 1 {
+		// The last wait is twice the first.
+		rt.factor = math.Pow(2, 1/float64(rt.attempts-1))
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rt.serve(w, r, next) })
+	}, nil
+}
+
+func (rt *retry) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	ex := exchange.FromContext(r.Context())
+	if ex == nil {
+		ex = new(exchange.Exchange)
+	}
+	byStatus := len(rt.statuses) > 0 && (rt.everything || idempotent(r.Method))
+	var keep *keptBody
+	if byStatus && hasBody(r) {
+		var err error
+		if keep, err = keepBody(r, rt.maxBody); err != nil {
+			status := exchange.ReadTimeout.Status()
+			ex.Reason = exchange.ReadTimeout
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		byStatus = keep.whole
+	}
+	began := time.Now()
+	for attempt := 1; ; attempt++ {
+		last := attempt >= rt.attempts || rt.timeout > 0 && time.Since(began) >= rt.timeout
+		ex.Reason = exchange.NoReason
+		g := newGate(w, func(status int) bool {
+			switch {
+			case last || status == http.StatusSwitchingProtocols || r.Context().Err() != nil:
+				return true
+			case !rt.noNetwork && unsent(ex.Reason) && (keep == nil || keep.fresh()):
+				return false
+			}
+			return !byStatus || !rt.statuses.has(status)
+		})
+		r2 := r
+		if keep != nil {
+			r2 = keep.request(r)
+		}
+		if g.run(next, r2) {
+			return
+		}
+		ex.Log.Retries++
+		if !pause(r.Context(), rt.wait(attempt)) {
+			ex.Reason = exchange.ClientGone
+			w.WriteHeader(exchange.StatusClientGone)
+			return
+		}
+	}
+}
+
+// wait is the pause after an attempt, spread by half so that requests that failed together
+// do not come back together.
+func (rt *retry) wait(attempt int) time.Duration {
+	if rt.interval <= 0 {
+		return 0
+	}
+	d := float64(rt.interval) * math.Pow(rt.factor, float64(attempt-1))
+	return time.Duration(d * (0.5 + rand.Float64())) //nolint:gosec // no secret
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// unsent reports whether a reason says that no byte of the request has reached a server.
+func unsent(r exchange.Reason) bool {
+	switch r {
+	case exchange.DialRefused, exchange.DialTimeout, exchange.DialFailed, exchange.DialNoHost, exchange.UpstreamTLS:
+		return true
+	}
+	return false
+}
+
+// idempotent reports whether a request may be sent twice (RFC 9110 §9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+func hasBody(r *http.Request) bool {
+	return r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+}
+
+// keptBody is what was read of a body in advance.
+type keptBody struct {
+	head  []byte
+	rest  io.ReadCloser // behind head, where the body was too long to keep
+	whole bool
+	used  *consumption
+}
+
+type consumption struct {
+	io.Reader
+	io.Closer
+	read bool
+}
+
+// Read implements io.Reader.
+func (c *consumption) Read(p []byte) (int, error) {
+	c.read = true
+	return c.Reader.Read(p)
+}
+
+// keepBody reads a body of up to limit bytes.
+func keepBody(r *http.Request, limit int64) (*keptBody, error) {
+	if r.ContentLength > limit {
+		return &keptBody{rest: r.Body}, nil
+	}
+	head, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(head)) > limit {
+		return &keptBody{head: head, rest: r.Body}, nil
+	}
+	return &keptBody{head: head, whole: true}, nil
+}
+
+// fresh reports whether a further attempt can send the body from its beginning.
+func (k *keptBody) fresh() bool { return k.whole || k.used == nil || !k.used.read }
+
+// request is r with the body from its beginning.
+func (k *keptBody) request(r *http.Request) *http.Request {
+	r2 := r.WithContext(r.Context())
+	r2.Header = r.Header.Clone()
+	switch {
+	case k.whole:
+		r2.Body = io.NopCloser(bytes.NewReader(k.head))
+		if len(r.Trailer) == 0 {
+			r2.ContentLength, r2.TransferEncoding = int64(len(k.head)), nil
+		}
+		if len(k.head) == 0 && len(r.Trailer) == 0 {
+			r2.Body = http.NoBody
+		}
+	default:
+		k.used = &consumption{Reader: io.MultiReader(bytes.NewReader(k.head), k.rest), Closer: io.NopCloser(nil)}
+		r2.Body = k.used
+	}
+	return r2
+}
