@@ -332,6 +332,27 @@ func (ex *Exchange) HoldString(parts ...string) string {
 	return str(ex.buf[at:])
 }
 
+// Shrink frees the fields of both heads and the memory behind them, for an exchange that
+// may last for days (a tunnel). What names the request stays.
+func (ex *Exchange) Shrink() {
+	keep := [...]*string{
+		&ex.Req.Method, &ex.Req.Host, &ex.Req.Target, &ex.Req.Path, &ex.Req.Query, &ex.Req.Upgrade,
+		&ex.Resp.StatusText, &ex.Resp.Upgrade, &ex.Log.User, &ex.Log.StrippedPrefix,
+	}
+	n := 0
+	for _, s := range keep {
+		n += len(*s)
+	}
+	buf := make([]byte, 0, n)
+	for _, s := range keep {
+		at := len(buf)
+		buf = append(buf, *s...)
+		*s = str(buf[at:])
+	}
+	ex.Req.Fields, ex.Resp.Fields, ex.Body = Fields{}, Fields{}, nil
+	ex.buf = buf
+}
+
 // Reset readies ex for the next request and keeps its memory.
 func (ex *Exchange) Reset() {
 	qf, rf, pend, buf := ex.Req.Fields, ex.Resp.Fields, ex.pend[:0], ex.buf[:0]

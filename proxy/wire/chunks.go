@@ -33,6 +33,7 @@ const (
 // reads them with ParseTrailers, which ends the message.
 type Chunks struct {
 	left   int64
+	total  int64
 	cost   int32
 	ext    int16
 	digits uint8
@@ -105,6 +106,9 @@ const trailersSeen = 255
 
 // Pending returns how many bytes of the current chunk's data are still to come.
 func (c *Chunks) Pending() int64 { return c.left }
+
+// Total is how much data the chunks so far have announced.
+func (c *Chunks) Total() int64 { return c.total }
 
 // framing takes one byte that is not data; used is 0 only before trailers.
 func (c *Chunks) framing(x byte) (used int, e *Error) {
@@ -193,6 +197,7 @@ func (c *Chunks) sizeEnd() *Error {
 		return ErrChunkCost
 	}
 	c.digits, c.ext = 0, 0
+	c.total += c.left
 	c.state = chunkData
 	if c.left == 0 {
 		c.state = chunkTrailer

@@ -1,0 +1,350 @@
+package loop
+
+import (
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/rs/zerolog"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/telemetry"
+)
+
+const (
+	// quantum is how much one connection may read in a turn. 64 KiB was the fastest size
+	// measured: the buffer stays in the second-level cache.
+	quantum = 64 << 10
+	// headroom is left before what is read, for a new head; tailroom after it, for a chunk's end.
+	headroom = 4 << 10
+	tailroom = 16
+	// batch is how many events one turn takes.
+	batch = 256
+	// slowTurn is how long a turn may last before the watchdog reports it.
+	slowTurn = 5 * time.Millisecond
+)
+
+// loop is one event loop. Its goroutine owns everything but the marked part.
+type loop struct {
+	g     *Group
+	index int
+	k     kernel
+	poll  *epoll // k's, nil in tests
+	event int32  // eventfd of the inbox
+
+	conns   []*conn // by descriptor
+	gen     uint32
+	listen  []*listener
+	wheel   wheel
+	ready   []*conn // go on in the next turn
+	working []*conn
+	graves  []*conn // dead, to be used again after the turn
+	now     int64   // ns since 1970, read once a turn
+	second  int64
+	date    string
+
+	rb      []byte // headroom, quantum, tailroom
+	ob      []byte // heads are built here
+	pb      []byte // ciphertext as read
+	tb      []byte // ciphertext to be sent
+	spare   [len(bufferSizes)][][]byte
+	pools   []*pool // by Endpoint.ID
+	exs     []*exchange.Exchange
+	trial   exchange.Exchange // for looking at incomplete heads
+	trailer exchange.Fields
+	clients []*client // unused
+	servers []*server // unused
+
+	// elsewhere holds services whose servers the handler lane must ask.
+	elsewhere map[exchange.Service]struct{}
+
+	sink telemetry.Sink
+	rec  telemetry.Record
+
+	open     int // clients
+	draining bool
+	stop     bool
+
+	load  atomic.Int64 // clients, for others to read
+	turns turnTimes
+	slow  atomic.Int64 // turns over slowTurn since the last report
+	warn  int64        // when it was reported
+
+	mu     sync.Mutex
+	inbox  []func(*loop)
+	taken  []func(*loop)
+	closed bool
+}
+
+func newLoop(g *Group, index int, k kernel) *loop {
+	l := &loop{
+		g: g, index: index, k: k, event: -1,
+		conns: make([]*conn, 1024),
+		rb:    make([]byte, headroom+quantum+tailroom),
+		ob:    make([]byte, 0, 16<<10),
+	}
+	l.elsewhere = make(map[exchange.Service]struct{})
+	if g.opts.Sink != nil {
+		l.sink = g.opts.Sink()
+	}
+	l.tell(time.Now().UnixNano())
+	l.wheel.start(l.now)
+	return l
+}
+
+// tell sets the loop's clock.
+func (l *loop) tell(now int64) {
+	l.now = now
+	if s := now / int64(time.Second); s != l.second {
+		l.second = s
+		l.date = time.Unix(s, 0).UTC().Format(http.TimeFormat)
+	}
+}
+
+// run is the loop until it is stopped.
+func (l *loop) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var evs [batch]syscall.EpollEvent
+	for !l.stop {
+		// Asking without waiting first saves the scheduler's part of a system call while there is work.
+		n := l.poll.wait(evs[:], false, 0)
+		if n == 0 && len(l.ready) == 0 {
+			ms := l.wheel.wait(l.now)
+			n = l.poll.wait(evs[:], true, ms)
+		}
+		start := time.Now().UnixNano()
+		l.tell(start)
+		l.turn(evs[:n])
+		l.watchdog(time.Now().UnixNano() - start)
+	}
+	l.end()
+}
+
+// turn handles a batch of events and what earlier turns left to do.
+func (l *loop) turn(evs []syscall.EpollEvent) {
+	for i := range evs {
+		ev := &evs[i]
+		if ev.Pad == 0 {
+			l.special(ev.Fd)
+			continue
+		}
+		if int(ev.Fd) >= len(l.conns) {
+			continue
+		}
+		if c := l.conns[ev.Fd]; c != nil && c.gen == uint32(ev.Pad) {
+			l.happened(c, ev.Events)
+		}
+	}
+	l.working, l.ready = l.ready, l.working[:0]
+	for i, c := range l.working {
+		l.working[i] = nil
+		c.queued = false
+		if !c.dead {
+			l.goOn(c)
+		}
+	}
+	l.wheel.advance(l.now, l.expired)
+	l.reuse()
+}
+
+// special handles listeners and the inbox.
+func (l *loop) special(fd int32) {
+	if fd == l.event {
+		l.collect()
+		return
+	}
+	for _, ls := range l.listen {
+		if ls.fd == fd {
+			l.accept(ls)
+			return
+		}
+	}
+}
+
+// happened takes an event of a connection.
+func (l *loop) happened(c *conn, ev uint32) {
+	if ev&(epollRdHup|epollHup|epollErr) != 0 {
+		c.hup = true
+	}
+	if c.sv != nil && c.state == sDial && ev&(epollOut|epollErr|epollHup) != 0 {
+		l.dialled(c.sv)
+		if c.dead || c.state == sDial {
+			return
+		}
+	} else if ev&epollOut != 0 && len(c.out) > 0 {
+		l.writable(c)
+		if c.dead {
+			return
+		}
+	}
+	if ev&(epollIn|epollRdHup|epollHup|epollErr) != 0 {
+		c.readable = true
+		if c.cl != nil && c.cl.tls != nil {
+			c.cl.tls.dry = false
+		}
+		l.goOn(c)
+	}
+}
+
+// writable sends what waits, and lets who waited for that go on.
+func (l *loop) writable(c *conn) {
+	if !l.flush(c) {
+		l.sendFailed(c)
+		return
+	}
+	if len(c.out) == 0 {
+		l.drained(c)
+	}
+}
+
+// goOn lets c read.
+func (l *loop) goOn(c *conn) {
+	if c.cl != nil {
+		l.clientReadable(c.cl)
+	} else {
+		l.serverReadable(c.sv)
+	}
+}
+
+// reuse makes the dead of this turn available; nothing refers to them any more but l.ready.
+func (l *loop) reuse() {
+	n := 0
+	for _, c := range l.graves {
+		switch {
+		case c.queued:
+			l.graves[n] = c
+			n++
+		case c.cl != nil:
+			l.freeClient(c.cl)
+		default:
+			l.freeServer(c.sv)
+		}
+	}
+	clear(l.graves[n:])
+	l.graves = l.graves[:n]
+}
+
+// post runs f on the loop, unless it has ended.
+func (l *loop) post(f func(*loop)) bool {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return false
+	}
+	l.inbox = append(l.inbox, f)
+	first := len(l.inbox) == 1
+	l.mu.Unlock()
+	if first && l.event >= 0 {
+		one := [8]byte{1}
+		_, _ = syscall.Write(int(l.event), one[:])
+	}
+	return true
+}
+
+// collect runs what was posted.
+func (l *loop) collect() {
+	if l.event >= 0 {
+		var b [8]byte
+		_, _ = syscall.Read(int(l.event), b[:])
+	}
+	l.mu.Lock()
+	l.inbox, l.taken = l.taken[:0], l.inbox
+	l.mu.Unlock()
+	for i, f := range l.taken {
+		l.taken[i] = nil
+		f(l)
+	}
+}
+
+// end closes everything.
+func (l *loop) end() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.collect()
+	for _, c := range l.conns {
+		if c == nil || c.dead {
+			continue
+		}
+		if c.cl != nil {
+			l.kill(c.cl)
+		}
+	}
+	for _, c := range l.conns {
+		if c != nil && !c.dead {
+			l.drop(c.sv)
+		}
+	}
+	for _, ls := range l.listen {
+		l.k.close(ls.fd)
+	}
+	l.listen = nil
+	if l.event >= 0 {
+		l.k.close(l.event)
+	}
+	if l.poll != nil {
+		l.k.close(int32(l.poll.fd))
+	}
+}
+
+// turnTimes counts turns by how long they took: under 0.1, 0.5, 1, 5, 20, 100 ms, and longer.
+type turnTimes [7]atomic.Uint64
+
+var turnBounds = [...]int64{1e5, 5e5, 1e6, 5e6, 20e6, 100e6}
+
+// reportEvery bounds how often slow turns are logged.
+const reportEvery = int64(10 * time.Second)
+
+// watchdog notes how long a turn took: whatever stalls one stalls every connection of the loop.
+func (l *loop) watchdog(d int64) {
+	i := 0
+	for i < len(turnBounds) && d >= turnBounds[i] {
+		i++
+	}
+	l.turns[i].Add(1)
+	if d < int64(slowTurn) {
+		return
+	}
+	n := l.slow.Add(1)
+	if l.now-l.warn >= reportEvery {
+		l.warn = l.now
+		l.slow.Store(0)
+		l.log().Warn().Int("loop", l.index).Dur("took", time.Duration(d)).Int64("turns", n).Msg("loop turn was slow")
+	}
+}
+
+// offset is where b begins in the read buffer, or -1 if it is memory of its own.
+func (l *loop) offset(b []byte) int {
+	d := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(l.rb)))
+	if d >= uintptr(len(l.rb)) {
+		return -1
+	}
+	return int(d)
+}
+
+func (l *loop) log() *zerolog.Logger { return &l.g.opts.Log }
+
+// exchange returns an empty exchange.
+func (l *loop) exchange() *exchange.Exchange {
+	if n := len(l.exs); n > 0 {
+		ex := l.exs[n-1]
+		l.exs = l.exs[:n-1]
+		return ex
+	}
+	return new(exchange.Exchange)
+}
+
+// maxExchanges bounds the exchanges a loop keeps for later.
+const maxExchanges = 256
+
+func (l *loop) putExchange(ex *exchange.Exchange) {
+	if len(l.exs) < maxExchanges {
+		ex.Reset()
+		l.exs = append(l.exs, ex)
+	}
+}

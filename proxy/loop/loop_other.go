@@ -1,0 +1,40 @@
+//go:build !linux
+
+package loop
+
+import (
+	"context"
+	"net"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// Group is the loop lane; there is none on this system.
+type Group struct{}
+
+// New returns ErrNotAvailable.
+func New(Options) (*Group, error) { return nil, ErrNotAvailable }
+
+// Listen returns ErrNotAvailable.
+func (g *Group) Listen(EntryPoint) (*Entry, error) { return nil, ErrNotAvailable }
+
+// Run returns ErrNotAvailable.
+func (g *Group) Run(context.Context) error { return ErrNotAvailable }
+
+// Shutdown does nothing.
+func (g *Group) Shutdown(context.Context) error { return nil }
+
+// Stats returns nothing.
+func (g *Group) Stats() Stats { return Stats{} }
+
+// Entry is an entry point of a Group.
+type Entry struct{}
+
+// SetMatcher does nothing.
+func (e *Entry) SetMatcher(exchange.Matcher) {}
+
+// Addr returns nil.
+func (e *Entry) Addr() net.Addr { return nil }
+
+// Adopt closes nothing and reports that it did not take the connection.
+func (e *Entry) Adopt(net.Conn, []byte) bool { return false }
