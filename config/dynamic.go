@@ -35,16 +35,19 @@ type HTTP struct {
 
 // Router sends the requests its rule matches through middlewares to a service.
 type Router struct {
-	// EntryPoints the router listens on; empty means the default ones.
+	// EntryPoints that are listened on; empty means the default ones.
 	EntryPoints []string `json:"entryPoints,omitempty"`
 	// Middlewares in the order they see the request.
 	Middlewares []string `json:"middlewares,omitempty"`
-	Service     string   `json:"service,omitempty"`
-	Rule        string   `json:"rule,omitempty"`
+	// Service that answers; in labels the container's own if there is one only.
+	Service string `json:"service,omitempty"`
+	// Rule such as Host(`example.com`) && PathPrefix(`/api`); in labels the provider's defaultRule without it.
+	Rule string `json:"rule,omitempty"`
 	// RuleSyntax is "v3", "v2" or empty for the default of the static configuration.
 	RuleSyntax string `json:"ruleSyntax,omitempty"`
 	// Priority orders routers, highest first. Zero means the length of the rule.
-	Priority      int                  `json:"priority,omitempty"`
+	Priority int `json:"priority,omitempty"`
+	// ParentRefs is accepted; routers of several layers are not supported.
 	ParentRefs    []string             `json:"parentRefs,omitempty" cfg:"nolabel"`
 	TLS           *RouterTLS           `json:"tls,omitempty" cfg:"empty"`
 	Observability *RouterObservability `json:"observability,omitempty"`
@@ -52,9 +55,12 @@ type Router struct {
 
 // RouterTLS makes a router answer TLS requests only.
 type RouterTLS struct {
-	Options      string   `json:"options,omitempty"`
-	CertResolver string   `json:"certResolver,omitempty"`
-	Domains      []Domain `json:"domains,omitempty"`
+	// Options names TLS options; empty means "default".
+	Options string `json:"options,omitempty"`
+	// CertResolver obtains the certificates of the rule's hosts.
+	CertResolver string `json:"certResolver,omitempty"`
+	// Domains to ask certificates for, instead of the rule's hosts.
+	Domains []Domain `json:"domains,omitempty"`
 }
 
 // Domain is a certificate's main name and its further names.
@@ -65,9 +71,10 @@ type Domain struct {
 
 // RouterObservability switches logs, metrics and traces of one router; nil fields inherit.
 type RouterObservability struct {
-	AccessLogs     *bool  `json:"accessLogs,omitempty"`
-	Metrics        *bool  `json:"metrics,omitempty"`
-	Tracing        *bool  `json:"tracing,omitempty"`
+	AccessLogs *bool `json:"accessLogs,omitempty"`
+	Metrics    *bool `json:"metrics,omitempty"`
+	Tracing    *bool `json:"tracing,omitempty"`
+	// TraceVerbosity is minimal or detailed.
 	TraceVerbosity string `json:"traceVerbosity,omitempty"`
 }
 
@@ -93,7 +100,8 @@ type LoadBalancer struct {
 	// PassHostHeader forwards the client's Host; nil means true.
 	PassHostHeader     *bool               `json:"passHostHeader"`
 	ResponseForwarding *ResponseForwarding `json:"responseForwarding,omitempty"`
-	ServersTransport   string              `json:"serversTransport,omitempty"`
+	// ServersTransport names how the servers are reached; empty means the static default.
+	ServersTransport string `json:"serversTransport,omitempty"`
 }
 
 // SetDefaults sets wrr, passHostHeader and the flush interval of 100 ms.
@@ -107,13 +115,16 @@ func (l *LoadBalancer) SetDefaults() {
 
 // Server is one server of a LoadBalancer.
 type Server struct {
+	// URL such as http://10.0.0.5:8080; the scheme is http, https or h2c.
 	URL string `json:"url,omitempty"`
-	// Weight of the server; nil means 1, zero takes no requests.
-	Weight       *int `json:"weight,omitempty"`
+	// Weight among the servers; 1 if not given, zero takes no requests.
+	Weight *int `json:"weight,omitempty"`
+	// PreservePath keeps the URL's own path before that of the request.
 	PreservePath bool `json:"preservePath,omitempty"`
-	// Scheme and Port exist in labels only; the Docker and Swarm providers turn them into URL.
+	// Scheme is http, https or h2c. It and Port exist in labels only; providers turn them into URL.
 	Scheme string `json:"-" cfg:"scheme,label"`
-	Port   string `json:"-" cfg:"port,label"`
+	// Port of the container; by default the lowest it exposes.
+	Port string `json:"-" cfg:"port,label"`
 	// Fenced marks a server that is known to be stopping or not yet ready: it stays
 	// listed, and takes no new requests. Set by providers, never by users.
 	Fenced bool `json:"-" cfg:"-"`
@@ -123,6 +134,7 @@ type Server struct {
 
 // ResponseForwarding tunes how answers are flushed to the client.
 type ResponseForwarding struct {
+	// FlushInterval is how long a part of an answer may wait for more; streams are never held.
 	FlushInterval Duration `json:"flushInterval,omitempty"`
 }
 
@@ -136,9 +148,13 @@ type Sticky struct {
 
 // Cookie is the sticky cookie. An empty Name becomes "_" and a short hash of the service name.
 type Cookie struct {
-	Name     string `json:"name,omitempty"`
-	Secure   bool   `json:"secure,omitempty"`
-	HTTPOnly bool   `json:"httpOnly,omitempty"`
+	// Name of the cookie; by default made from the service's name.
+	Name string `json:"name,omitempty"`
+	// Secure limits the cookie to HTTPS.
+	Secure bool `json:"secure,omitempty"`
+	// HTTPOnly hides the cookie from scripts.
+	HTTPOnly bool `json:"httpOnly,omitempty"`
+	// SameSite is none, lax or strict.
 	SameSite string `json:"sameSite,omitempty"`
 	// MaxAge in seconds; zero makes a session cookie, negative expires it at once.
 	MaxAge int     `json:"maxAge,omitempty"`
@@ -151,20 +167,30 @@ func (c *Cookie) SetDefaults() { p := "/"; c.Path = &p }
 
 // HealthCheck asks each server regularly whether it works.
 type HealthCheck struct {
+	// Scheme replaces that of the server's URL.
 	Scheme string `json:"scheme,omitempty"`
 	// Mode is http or grpc.
-	Mode     string   `json:"mode,omitempty"`
-	Path     string   `json:"path,omitempty"`
-	Method   string   `json:"method,omitempty"`
-	Status   int      `json:"status,omitempty"`
-	Port     int      `json:"port,omitempty"`
+	Mode string `json:"mode,omitempty"`
+	// Path that is asked.
+	Path string `json:"path,omitempty"`
+	// Method of the question; empty means GET.
+	Method string `json:"method,omitempty"`
+	// Status of a healthy answer; zero means any of 200 to 399.
+	Status int `json:"status,omitempty"`
+	// Port replaces that of the server's URL.
+	Port int `json:"port,omitempty"`
+	// Interval between two checks.
 	Interval Duration `json:"interval,omitempty"`
-	// UnhealthyInterval is used while a server is down; nil means Interval.
-	UnhealthyInterval *Duration         `json:"unhealthyInterval,omitempty"`
-	Timeout           Duration          `json:"timeout,omitempty"`
-	Hostname          string            `json:"hostname,omitempty"`
-	FollowRedirects   *bool             `json:"followRedirects"`
-	Headers           map[string]string `json:"headers,omitempty"`
+	// UnhealthyInterval is used while a server is down; without it Interval is.
+	UnhealthyInterval *Duration `json:"unhealthyInterval,omitempty"`
+	// Timeout of a check.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Hostname is the Host of the question.
+	Hostname string `json:"hostname,omitempty"`
+	// FollowRedirects judges the page that a redirect leads to.
+	FollowRedirects *bool `json:"followRedirects"`
+	// Headers are added to the question.
+	Headers map[string]string `json:"headers,omitempty"`
 }
 
 // SetDefaults sets mode http, every 30 s, 5 s time-out, redirects followed.
@@ -178,8 +204,10 @@ func (h *HealthCheck) SetDefaults() {
 
 // PassiveHealthCheck takes a server out after failures seen in real requests.
 type PassiveHealthCheck struct {
-	FailureWindow     Duration `json:"failureWindow,omitempty"`
-	MaxFailedAttempts int      `json:"maxFailedAttempts,omitempty"`
+	// FailureWindow in which failures count, and for which the server stays out.
+	FailureWindow Duration `json:"failureWindow,omitempty"`
+	// MaxFailedAttempts until the server is taken out.
+	MaxFailedAttempts int `json:"maxFailedAttempts,omitempty"`
 }
 
 // SetDefaults sets one failure within 10 s.
@@ -213,8 +241,10 @@ type HighestRandomWeight struct {
 
 // Mirroring copies requests to other services and drops their answers.
 type Mirroring struct {
-	Service    string `json:"service,omitempty"`
-	MirrorBody *bool  `json:"mirrorBody,omitempty"`
+	// Service that answers.
+	Service string `json:"service,omitempty"`
+	// MirrorBody copies the body too.
+	MirrorBody *bool `json:"mirrorBody,omitempty"`
 	// MaxBodySize in bytes; -1 means any.
 	MaxBodySize *int64          `json:"maxBodySize,omitempty"`
 	Mirrors     []MirrorService `json:"mirrors,omitempty"`
@@ -235,7 +265,9 @@ type MirrorService struct {
 
 // Failover uses Fallback while Service is down.
 type Failover struct {
-	Service     string          `json:"service,omitempty"`
+	// Service that is used while it is up.
+	Service string `json:"service,omitempty"`
+	// Fallback is used while Service is down.
 	Fallback    string          `json:"fallback,omitempty"`
 	HealthCheck *ServiceHealth  `json:"healthCheck,omitempty" cfg:"empty"`
 	Errors      *FailoverErrors `json:"errors,omitempty"`
@@ -244,8 +276,9 @@ type Failover struct {
 // FailoverErrors names the answers on which a request is repeated on the fallback.
 type FailoverErrors struct {
 	// MaxRequestBodyBytes bounds what is kept to repeat a request; -1 means any.
-	MaxRequestBodyBytes *int64   `json:"maxRequestBodyBytes,omitempty"`
-	Status              []string `json:"status,omitempty"`
+	MaxRequestBodyBytes *int64 `json:"maxRequestBodyBytes,omitempty"`
+	// Status codes or ranges ("500-599") that count as errors.
+	Status []string `json:"status,omitempty"`
 }
 
 // SetDefaults keeps bodies of any size.
@@ -253,20 +286,26 @@ func (f *FailoverErrors) SetDefaults() { n := int64(-1); f.MaxRequestBodyBytes =
 
 // ServersTransport tunes how servers are reached.
 type ServersTransport struct {
-	ServerName         string        `json:"serverName,omitempty"`
-	InsecureSkipVerify bool          `json:"insecureSkipVerify,omitempty"`
-	RootCAs            []string      `json:"rootCAs,omitempty"`
-	Certificates       []Certificate `json:"certificates,omitempty"`
-	CipherSuites       []string      `json:"cipherSuites,omitempty"`
-	MinVersion         string        `json:"minVersion,omitempty"`
-	MaxVersion         string        `json:"maxVersion,omitempty"`
+	// ServerName for SNI and to check the certificate against.
+	ServerName string `json:"serverName,omitempty"`
+	// InsecureSkipVerify accepts any certificate of the servers.
+	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
+	// RootCAs that sign the servers' certificates: files or PEM.
+	RootCAs []string `json:"rootCAs,omitempty"`
+	// Certificates of the edge itself, for servers that ask for one.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	CipherSuites []string      `json:"cipherSuites,omitempty"`
+	MinVersion   string        `json:"minVersion,omitempty"`
+	MaxVersion   string        `json:"maxVersion,omitempty"`
 	// MaxIdleConnsPerHost bounds idle connections to one server; zero means 200.
 	MaxIdleConnsPerHost int                 `json:"maxIdleConnsPerHost,omitempty"`
 	ForwardingTimeouts  *ForwardingTimeouts `json:"forwardingTimeouts,omitempty"`
-	DisableHTTP2        bool                `json:"disableHTTP2,omitempty"`
-	PeerCertURI         string              `json:"peerCertURI,omitempty"`
-	PeerCertSANs        []PeerCertSAN       `json:"peerCertSANs,omitempty"`
-	Spiffe              *Spiffe             `json:"spiffe,omitempty" cfg:"empty"`
+	// DisableHTTP2 keeps to HTTP/1.1 on TLS.
+	DisableHTTP2 bool `json:"disableHTTP2,omitempty"`
+	// PeerCertURI is a URI the server's certificate must carry.
+	PeerCertURI  string        `json:"peerCertURI,omitempty"`
+	PeerCertSANs []PeerCertSAN `json:"peerCertSANs,omitempty"`
+	Spiffe       *Spiffe       `json:"spiffe,omitempty" cfg:"empty"`
 }
 
 // PeerCertSAN is a name the server's certificate must carry; Type is URI or DNSName.
@@ -284,11 +323,16 @@ type Spiffe struct {
 // ForwardingTimeouts bound the steps of reaching a server. Zero means no limit,
 // but for DialTimeout, IdleConnTimeout and PingTimeout, whose defaults SetDefaults sets.
 type ForwardingTimeouts struct {
-	DialTimeout           Duration `json:"dialTimeout,omitempty"`
+	// DialTimeout until a connection stands.
+	DialTimeout Duration `json:"dialTimeout,omitempty"`
+	// ResponseHeaderTimeout from the request's end to the head of the answer.
 	ResponseHeaderTimeout Duration `json:"responseHeaderTimeout,omitempty"`
-	IdleConnTimeout       Duration `json:"idleConnTimeout,omitempty"`
-	ReadIdleTimeout       Duration `json:"readIdleTimeout,omitempty"`
-	PingTimeout           Duration `json:"pingTimeout,omitempty"`
+	// IdleConnTimeout after which an unused connection is closed.
+	IdleConnTimeout Duration `json:"idleConnTimeout,omitempty"`
+	// ReadIdleTimeout after which a quiet HTTP/2 connection is pinged.
+	ReadIdleTimeout Duration `json:"readIdleTimeout,omitempty"`
+	// PingTimeout after which an unanswered ping closes the connection.
+	PingTimeout Duration `json:"pingTimeout,omitempty"`
 }
 
 // SetDefaults sets dial 30 s, idle connections 90 s and ping 15 s.

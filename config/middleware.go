@@ -39,11 +39,13 @@ type Middleware struct {
 
 // AddPrefix puts Prefix before the path.
 type AddPrefix struct {
+	// Prefix that is added.
 	Prefix string `json:"prefix,omitempty"`
 }
 
 // StripPrefix removes the first matching prefix and reports it in X-Forwarded-Prefix.
 type StripPrefix struct {
+	// Prefixes that are looked for; the first that matches is removed.
 	Prefixes []string `json:"prefixes,omitempty"`
 	// ForceSlash is deprecated: it makes an empty remaining path "/".
 	ForceSlash *bool `json:"forceSlash,omitempty"`
@@ -51,6 +53,7 @@ type StripPrefix struct {
 
 // StripPrefixRegex removes the part of the path that matches one of Regex.
 type StripPrefixRegex struct {
+	// Regex list; the first that matches at the beginning is removed.
 	Regex []string `json:"regex,omitempty"`
 }
 
@@ -61,12 +64,14 @@ type ReplacePath struct {
 
 // ReplacePathRegex rewrites the path and reports the old one in X-Replaced-Path.
 type ReplacePathRegex struct {
-	Regex       string `json:"regex,omitempty"`
+	Regex string `json:"regex,omitempty"`
+	// Replacement may hold $1 or ${name}; in compose files $$1.
 	Replacement string `json:"replacement,omitempty"`
 }
 
 // Chain runs other middlewares in order.
 type Chain struct {
+	// Middlewares in the order they see the request.
 	Middlewares []string `json:"middlewares,omitempty"`
 }
 
@@ -88,6 +93,7 @@ type IPWhiteList struct {
 
 // IPAllowList lets only these addresses in.
 type IPAllowList struct {
+	// SourceRange lists addresses and ranges, such as 10.0.0.0/8.
 	SourceRange []string    `json:"sourceRange,omitempty"`
 	IPStrategy  *IPStrategy `json:"ipStrategy,omitempty" cfg:"empty"`
 	// RejectStatusCode of the refusal; zero means 403.
@@ -96,9 +102,11 @@ type IPAllowList struct {
 
 // IPDenyList keeps these addresses out.
 type IPDenyList struct {
-	SourceRange      []string    `json:"sourceRange,omitempty"`
-	IPStrategy       *IPStrategy `json:"ipStrategy,omitempty" cfg:"empty"`
-	RejectStatusCode int         `json:"rejectStatusCode,omitempty"`
+	// SourceRange lists addresses and ranges, such as 10.0.0.0/8.
+	SourceRange []string    `json:"sourceRange,omitempty"`
+	IPStrategy  *IPStrategy `json:"ipStrategy,omitempty" cfg:"empty"`
+	// RejectStatusCode of the refusal; zero means 403.
+	RejectStatusCode int `json:"rejectStatusCode,omitempty"`
 }
 
 // Headers sets, removes and checks fields of requests and responses.
@@ -107,32 +115,42 @@ type Headers struct {
 	CustomRequestHeaders  map[string]string `json:"customRequestHeaders,omitempty"`
 	CustomResponseHeaders map[string]string `json:"customResponseHeaders,omitempty"`
 
-	AccessControlAllowCredentials     bool     `json:"accessControlAllowCredentials,omitempty"`
-	AccessControlAllowHeaders         []string `json:"accessControlAllowHeaders,omitempty"`
-	AccessControlAllowMethods         []string `json:"accessControlAllowMethods,omitempty"`
+	AccessControlAllowCredentials bool     `json:"accessControlAllowCredentials,omitempty"`
+	AccessControlAllowHeaders     []string `json:"accessControlAllowHeaders,omitempty"`
+	AccessControlAllowMethods     []string `json:"accessControlAllowMethods,omitempty"`
+	// AccessControlAllowOriginList lists origins, or "*".
 	AccessControlAllowOriginList      []string `json:"accessControlAllowOriginList,omitempty"`
 	AccessControlAllowOriginListRegex []string `json:"accessControlAllowOriginListRegex,omitempty"`
 	AccessControlExposeHeaders        []string `json:"accessControlExposeHeaders,omitempty"`
 	// AccessControlMaxAge in seconds; nil sends none, zero forbids caching.
 	AccessControlMaxAge *int64 `json:"accessControlMaxAge,omitempty"`
-	AddVaryHeader       bool   `json:"addVaryHeader,omitempty"`
+	// AddVaryHeader adds Vary: Origin.
+	AddVaryHeader bool `json:"addVaryHeader,omitempty"`
 
-	AllowedHosts      []string `json:"allowedHosts,omitempty"`
+	// AllowedHosts lists the hosts that are answered; empty means any.
+	AllowedHosts []string `json:"allowedHosts,omitempty"`
+	// HostsProxyHeaders are fields that may hold the host, such as X-Forwarded-Host.
 	HostsProxyHeaders []string `json:"hostsProxyHeaders,omitempty"`
 	// The four below are deprecated in favour of redirectScheme.
-	SSLRedirect          *bool             `json:"sslRedirect,omitempty"`
-	SSLTemporaryRedirect *bool             `json:"sslTemporaryRedirect,omitempty"`
-	SSLHost              *string           `json:"sslHost,omitempty"`
-	SSLForceHost         *bool             `json:"sslForceHost,omitempty"`
-	SSLProxyHeaders      map[string]string `json:"sslProxyHeaders,omitempty"`
+	SSLRedirect          *bool   `json:"sslRedirect,omitempty"`
+	SSLTemporaryRedirect *bool   `json:"sslTemporaryRedirect,omitempty"`
+	SSLHost              *string `json:"sslHost,omitempty"`
+	SSLForceHost         *bool   `json:"sslForceHost,omitempty"`
+	// SSLProxyHeaders are fields with values that tell of HTTPS, for stsSeconds.
+	SSLProxyHeaders map[string]string `json:"sslProxyHeaders,omitempty"`
 
-	STSSeconds                      int64  `json:"stsSeconds,omitempty"`
-	STSIncludeSubdomains            bool   `json:"stsIncludeSubdomains,omitempty"`
-	STSPreload                      bool   `json:"stsPreload,omitempty"`
-	ForceSTSHeader                  bool   `json:"forceSTSHeader,omitempty"`
-	FrameDeny                       bool   `json:"frameDeny,omitempty"`
-	CustomFrameOptionsValue         string `json:"customFrameOptionsValue,omitempty"`
-	ContentTypeNosniff              bool   `json:"contentTypeNosniff,omitempty"`
+	// STSSeconds is max-age of Strict-Transport-Security; zero sends none.
+	STSSeconds           int64 `json:"stsSeconds,omitempty"`
+	STSIncludeSubdomains bool  `json:"stsIncludeSubdomains,omitempty"`
+	STSPreload           bool  `json:"stsPreload,omitempty"`
+	// ForceSTSHeader sends it on clear connections too.
+	ForceSTSHeader bool `json:"forceSTSHeader,omitempty"`
+	// FrameDeny sends X-Frame-Options: DENY.
+	FrameDeny               bool   `json:"frameDeny,omitempty"`
+	CustomFrameOptionsValue string `json:"customFrameOptionsValue,omitempty"`
+	// ContentTypeNosniff sends X-Content-Type-Options: nosniff.
+	ContentTypeNosniff bool `json:"contentTypeNosniff,omitempty"`
+	// BrowserXSSFilter sends X-XSS-Protection: 1; mode=block.
 	BrowserXSSFilter                bool   `json:"browserXssFilter,omitempty"`
 	CustomBrowserXSSValue           string `json:"customBrowserXSSValue,omitempty"`
 	ContentSecurityPolicy           string `json:"contentSecurityPolicy,omitempty"`
@@ -140,7 +158,8 @@ type Headers struct {
 	PublicKey                       string `json:"publicKey,omitempty"`
 	ReferrerPolicy                  string `json:"referrerPolicy,omitempty"`
 	PermissionsPolicy               string `json:"permissionsPolicy,omitempty"`
-	IsDevelopment                   bool   `json:"isDevelopment,omitempty"`
+	// IsDevelopment leaves allowedHosts and STS out.
+	IsDevelopment bool `json:"isDevelopment,omitempty"`
 	// FeaturePolicy is deprecated in favour of PermissionsPolicy.
 	FeaturePolicy *string `json:"featurePolicy,omitempty"`
 }
@@ -158,25 +177,34 @@ type EncodedCharacters struct {
 
 // ErrorPage replaces answers of these statuses by a page of another service.
 type ErrorPage struct {
-	Status         []string       `json:"status,omitempty"`
+	// Status codes or ranges ("500-599") that are replaced.
+	Status []string `json:"status,omitempty"`
+	// StatusRewrites maps codes or ranges to the code that is sent instead.
 	StatusRewrites map[string]int `json:"statusRewrites,omitempty"`
-	Service        string         `json:"service,omitempty"`
-	Query          string         `json:"query,omitempty"`
+	// Service that has the pages.
+	Service string `json:"service,omitempty"`
+	// Query is the page's path; {status}, {originalStatus} and {url} are put in.
+	Query string `json:"query,omitempty"`
 	// ErrorRequestHeaders are the request fields passed on; nil means all.
 	ErrorRequestHeaders *[]string `json:"errorRequestHeaders,omitempty"`
 }
 
 // SourceCriterion says what requests are grouped by.
 type SourceCriterion struct {
-	IPStrategy        *IPStrategy `json:"ipStrategy,omitempty" cfg:"empty"`
-	RequestHeaderName string      `json:"requestHeaderName,omitempty"`
-	RequestHost       bool        `json:"requestHost,omitempty"`
+	IPStrategy *IPStrategy `json:"ipStrategy,omitempty" cfg:"empty"`
+	// RequestHeaderName groups by the value of a request field.
+	RequestHeaderName string `json:"requestHeaderName,omitempty"`
+	// RequestHost groups by host.
+	RequestHost bool `json:"requestHost,omitempty"`
 }
 
 // RateLimit allows Average requests per Period and group, and bursts above.
 type RateLimit struct {
-	Average         int64            `json:"average,omitempty"`
-	Period          Duration         `json:"period,omitempty"`
+	// Average requests in each Period; zero means no limit.
+	Average int64 `json:"average,omitempty"`
+	// Period for Average.
+	Period Duration `json:"period,omitempty"`
+	// Burst is how many requests may come at once.
 	Burst           int64            `json:"burst,omitempty"`
 	SourceCriterion *SourceCriterion `json:"sourceCriterion,omitempty"`
 	Redis           *Redis           `json:"redis,omitempty" cfg:"empty"`
@@ -218,29 +246,40 @@ type ClientTLS struct {
 
 // RedirectRegex redirects where the whole URL matches Regex.
 type RedirectRegex struct {
-	Regex       string `json:"regex,omitempty"`
+	Regex string `json:"regex,omitempty"`
+	// Replacement may hold $1 or ${name}; in compose files $$1.
 	Replacement string `json:"replacement,omitempty"`
-	Permanent   bool   `json:"permanent,omitempty"`
+	// Permanent sends 301 (308 for methods other than GET) instead of 302 (307).
+	Permanent bool `json:"permanent,omitempty"`
 }
 
 // RedirectScheme redirects to another scheme or port.
 type RedirectScheme struct {
-	Scheme    string `json:"scheme,omitempty"`
-	Port      string `json:"port,omitempty"`
-	Permanent bool   `json:"permanent,omitempty"`
+	// Scheme of the new address.
+	Scheme string `json:"scheme,omitempty"`
+	// Port of the new address; empty means the scheme's own.
+	Port string `json:"port,omitempty"`
+	// Permanent sends 301 (308 for methods other than GET) instead of 302 (307).
+	Permanent bool `json:"permanent,omitempty"`
 }
 
 // BasicAuth asks for a user and password (RFC 7617).
 type BasicAuth struct {
-	Users        []string `json:"users,omitempty" cfg:"secret"`
-	UsersFile    string   `json:"usersFile,omitempty"`
-	Realm        string   `json:"realm,omitempty"`
-	RemoveHeader bool     `json:"removeHeader,omitempty"`
-	HeaderField  string   `json:"headerField,omitempty"`
+	// Users as "name:hash", by bcrypt, MD5 (apr1) or SHA1; see sluice passwd.
+	Users []string `json:"users,omitempty" cfg:"secret"`
+	// UsersFile has one user a line.
+	UsersFile string `json:"usersFile,omitempty"`
+	// Realm shown to the user; empty means "traefik".
+	Realm string `json:"realm,omitempty"`
+	// RemoveHeader keeps Authorization from the server.
+	RemoveHeader bool `json:"removeHeader,omitempty"`
+	// HeaderField gets the name of the user.
+	HeaderField string `json:"headerField,omitempty"`
 }
 
 // DigestAuth asks for a user and password (RFC 2617, MD5).
 type DigestAuth struct {
+	// Users as "name:realm:hash", as htdigest writes them.
 	Users        []string `json:"users,omitempty" cfg:"secret"`
 	UsersFile    string   `json:"usersFile,omitempty"`
 	RemoveHeader bool     `json:"removeHeader,omitempty"`
@@ -250,17 +289,21 @@ type DigestAuth struct {
 
 // ForwardAuth asks another server whether a request may pass.
 type ForwardAuth struct {
+	// Address of the auth server; 2xx lets the request pass.
 	Address string     `json:"address,omitempty"`
 	TLS     *ClientTLS `json:"tls,omitempty"`
 	// TrustForwardHeader passes the X-Forwarded-* fields on as they are; false removes
 	// them all first; nil, as the reference has it, keeps those that the edge does not set.
-	TrustForwardHeader       *bool    `json:"trustForwardHeader,omitempty"`
+	TrustForwardHeader *bool `json:"trustForwardHeader,omitempty"`
+	// AuthResponseHeaders are copied from the auth server's answer to the request.
 	AuthResponseHeaders      []string `json:"authResponseHeaders,omitempty"`
 	AuthResponseHeadersRegex string   `json:"authResponseHeadersRegex,omitempty"`
+	// AuthRequestHeaders are the request fields the auth server sees; empty means all.
 	AuthRequestHeaders       []string `json:"authRequestHeaders,omitempty"`
 	AddAuthCookiesToResponse []string `json:"addAuthCookiesToResponse,omitempty"`
 	HeaderField              string   `json:"headerField,omitempty"`
-	ForwardBody              bool     `json:"forwardBody,omitempty"`
+	// ForwardBody sends the request's body to the auth server.
+	ForwardBody bool `json:"forwardBody,omitempty"`
 	// MaxBodySize in bytes; -1 means any.
 	MaxBodySize *int64 `json:"maxBodySize,omitempty"`
 	// MaxResponseBodySize in bytes; nil means any.
@@ -275,26 +318,33 @@ func (f *ForwardAuth) SetDefaults() { n := int64(-1); f.MaxBodySize = &n }
 
 // InFlightReq bounds requests under way per group.
 type InFlightReq struct {
+	// Amount of requests at the same time in a group.
 	Amount          int64            `json:"amount,omitempty"`
 	SourceCriterion *SourceCriterion `json:"sourceCriterion,omitempty"`
 }
 
 // Buffering reads whole bodies before passing them on. Sizes are in bytes; zero means any.
 type Buffering struct {
-	MaxRequestBodyBytes  int64  `json:"maxRequestBodyBytes,omitempty"`
-	MemRequestBodyBytes  int64  `json:"memRequestBodyBytes,omitempty"`
-	MaxResponseBodyBytes int64  `json:"maxResponseBodyBytes,omitempty"`
-	MemResponseBodyBytes int64  `json:"memResponseBodyBytes,omitempty"`
-	RetryExpression      string `json:"retryExpression,omitempty"`
+	MaxRequestBodyBytes  int64 `json:"maxRequestBodyBytes,omitempty"`
+	MemRequestBodyBytes  int64 `json:"memRequestBodyBytes,omitempty"`
+	MaxResponseBodyBytes int64 `json:"maxResponseBodyBytes,omitempty"`
+	MemResponseBodyBytes int64 `json:"memResponseBodyBytes,omitempty"`
+	// RetryExpression such as IsNetworkError() && Attempts() < 3.
+	RetryExpression string `json:"retryExpression,omitempty"`
 }
 
 // CircuitBreaker stops asking a service that fails.
 type CircuitBreaker struct {
-	Expression       string   `json:"expression,omitempty"`
-	CheckPeriod      Duration `json:"checkPeriod,omitempty"`
+	// Expression such as NetworkErrorRatio() > 0.30 that opens the breaker.
+	Expression string `json:"expression,omitempty"`
+	// CheckPeriod between two looks at the expression.
+	CheckPeriod Duration `json:"checkPeriod,omitempty"`
+	// FallbackDuration for which an open breaker refuses.
 	FallbackDuration Duration `json:"fallbackDuration,omitempty"`
+	// RecoveryDuration over which requests are let through again.
 	RecoveryDuration Duration `json:"recoveryDuration,omitempty"`
-	ResponseCode     int      `json:"responseCode,omitempty"`
+	// ResponseCode of a refusal.
+	ResponseCode int `json:"responseCode,omitempty"`
 }
 
 // SetDefaults sets 100 ms, 10 s, 10 s and 503.
@@ -304,12 +354,15 @@ func (c *CircuitBreaker) SetDefaults() {
 
 // Compress compresses answers.
 type Compress struct {
+	// ExcludedContentTypes are never compressed.
 	ExcludedContentTypes []string `json:"excludedContentTypes,omitempty"`
+	// IncludedContentTypes alone are compressed.
 	IncludedContentTypes []string `json:"includedContentTypes,omitempty"`
 	// MinResponseBodyBytes below which nothing is compressed; zero means 1024.
-	MinResponseBodyBytes int      `json:"minResponseBodyBytes,omitempty"`
-	Encodings            []string `json:"encodings,omitempty"`
-	DefaultEncoding      string   `json:"defaultEncoding,omitempty"`
+	MinResponseBodyBytes int `json:"minResponseBodyBytes,omitempty"`
+	// Encodings offered, best first.
+	Encodings       []string `json:"encodings,omitempty"`
+	DefaultEncoding string   `json:"defaultEncoding,omitempty"`
 }
 
 // SetDefaults sets gzip, br and zstd.
@@ -356,11 +409,14 @@ type TLSClientCertIssuer struct {
 
 // Retry repeats requests that failed.
 type Retry struct {
-	Attempts        int      `json:"attempts,omitempty"`
+	// Attempts in all.
+	Attempts int `json:"attempts,omitempty"`
+	// InitialInterval before the second attempt; it doubles.
 	InitialInterval Duration `json:"initialInterval,omitempty"`
 	Timeout         Duration `json:"timeout,omitempty"`
 	// MaxRequestBodyBytes bounds what is kept to repeat a request; nil means 2 MiB.
-	MaxRequestBodyBytes        *int64   `json:"maxRequestBodyBytes,omitempty"`
+	MaxRequestBodyBytes *int64 `json:"maxRequestBodyBytes,omitempty"`
+	// Status codes or ranges of answers that are tried again.
 	Status                     []string `json:"status,omitempty"`
 	DisableRetryOnNetworkError bool     `json:"disableRetryOnNetworkError,omitempty"`
 	RetryNonIdempotentMethod   bool     `json:"retryNonIdempotentMethod,omitempty"`
@@ -376,6 +432,7 @@ type ContentType struct {
 
 // GRPCWeb translates gRPC-Web to gRPC.
 type GRPCWeb struct {
+	// AllowOrigins lists origins, or "*".
 	AllowOrigins []string `json:"allowOrigins,omitempty"`
 }
 
@@ -390,9 +447,11 @@ type Respond struct {
 // Maintenance answers 503 with a page, but for the addresses allowed in.
 type Maintenance struct {
 	// Enabled is true unless set to false.
-	Enabled *bool    `json:"enabled,omitempty"`
-	Allow   []string `json:"allow,omitempty"`
-	Message string   `json:"message,omitempty"`
+	Enabled *bool `json:"enabled,omitempty"`
+	// Allow lists addresses and ranges that are let in.
+	Allow []string `json:"allow,omitempty"`
+	// Message on the page.
+	Message string `json:"message,omitempty"`
 	// RetryAfter in seconds; zero sends none.
 	RetryAfter int `json:"retryAfter,omitempty"`
 }

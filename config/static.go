@@ -51,7 +51,9 @@ type Pages struct {
 
 // Global holds switches of the reference that are accepted.
 type Global struct {
-	CheckNewVersion        bool `json:"checkNewVersion,omitempty"`
+	// CheckNewVersion is accepted; nothing is looked up.
+	CheckNewVersion bool `json:"checkNewVersion,omitempty"`
+	// SendAnonymousUsage is accepted; nothing is sent.
 	SendAnonymousUsage     bool `json:"sendAnonymousUsage,omitempty"`
 	NotAppendXForwardedFor bool `json:"notAppendXForwardedFor,omitempty"`
 }
@@ -67,8 +69,11 @@ func (c *Core) SetDefaults() { c.DefaultRuleSyntax = "v3" }
 
 // StaticServersTransport is the default transport to HTTP servers.
 type StaticServersTransport struct {
-	InsecureSkipVerify  bool                `json:"insecureSkipVerify,omitempty"`
-	RootCAs             []string            `json:"rootCAs,omitempty"`
+	// InsecureSkipVerify accepts any certificate of the servers.
+	InsecureSkipVerify bool `json:"insecureSkipVerify,omitempty"`
+	// RootCAs that sign the servers' certificates: files or PEM.
+	RootCAs []string `json:"rootCAs,omitempty"`
+	// MaxIdleConnsPerHost bounds idle connections to one server.
 	MaxIdleConnsPerHost int                 `json:"maxIdleConnsPerHost,omitempty"`
 	ForwardingTimeouts  *ForwardingTimeouts `json:"forwardingTimeouts,omitempty"`
 	Spiffe              *Spiffe             `json:"spiffe,omitempty" cfg:"empty"`
@@ -99,18 +104,23 @@ type EntryPoint struct {
 	// Address is "[host]:port[/tcp|/udp]".
 	Address string `json:"address,omitempty"`
 	// SluiceAddresses are further addresses of the same entry point.
-	SluiceAddresses  []string                 `json:"sluiceAddresses,omitempty"`
-	AllowACMEByPass  bool                     `json:"allowACMEByPass,omitempty"`
-	ReusePort        bool                     `json:"reusePort,omitempty"`
-	AsDefault        bool                     `json:"asDefault,omitempty"`
-	Transport        *EntryPointTransport     `json:"transport,omitempty"`
+	SluiceAddresses []string `json:"sluiceAddresses,omitempty"`
+	// AllowACMEByPass lets routers answer ACME challenges.
+	AllowACMEByPass bool `json:"allowACMEByPass,omitempty"`
+	// ReusePort lets several processes listen on the port.
+	ReusePort bool `json:"reusePort,omitempty"`
+	// AsDefault makes it an entry point of routers that name none; without any mark all are.
+	AsDefault bool                 `json:"asDefault,omitempty"`
+	Transport *EntryPointTransport `json:"transport,omitempty"`
+	// ProxyProtocol reads the PROXY header of load balancers in front.
 	ProxyProtocol    *EntryPointProxyProtocol `json:"proxyProtocol,omitempty" cfg:"empty"`
 	ForwardedHeaders *ForwardedHeaders        `json:"forwardedHeaders,omitempty"`
 	HTTP             EntryPointHTTP           `json:"http,omitempty"`
 	HTTP2            *HTTP2                   `json:"http2,omitempty"`
-	HTTP3            *HTTP3                   `json:"http3,omitempty" cfg:"empty"`
-	UDP              *EntryPointUDP           `json:"udp,omitempty"`
-	Observability    *EntryPointObservability `json:"observability,omitempty"`
+	// HTTP3 offers HTTP/3 on the UDP port of the same number.
+	HTTP3         *HTTP3                   `json:"http3,omitempty" cfg:"empty"`
+	UDP           *EntryPointUDP           `json:"udp,omitempty"`
+	Observability *EntryPointObservability `json:"observability,omitempty"`
 }
 
 // SetDefaults sets every part's defaults.
@@ -128,10 +138,12 @@ func (e *EntryPoint) SetDefaults() {
 
 // EntryPointTransport holds time-outs and connection life.
 type EntryPointTransport struct {
-	LifeCycle            *LifeCycle          `json:"lifeCycle,omitempty"`
-	RespondingTimeouts   *RespondingTimeouts `json:"respondingTimeouts,omitempty"`
-	KeepAliveMaxTime     Duration            `json:"keepAliveMaxTime,omitempty"`
-	KeepAliveMaxRequests int                 `json:"keepAliveMaxRequests,omitempty"`
+	LifeCycle          *LifeCycle          `json:"lifeCycle,omitempty"`
+	RespondingTimeouts *RespondingTimeouts `json:"respondingTimeouts,omitempty"`
+	// KeepAliveMaxTime after which a client's connection is closed; zero means never.
+	KeepAliveMaxTime Duration `json:"keepAliveMaxTime,omitempty"`
+	// KeepAliveMaxRequests after which a client's connection is closed; zero means never.
+	KeepAliveMaxRequests int `json:"keepAliveMaxRequests,omitempty"`
 }
 
 // SetDefaults sets the defaults of its parts.
@@ -144,8 +156,10 @@ func (t *EntryPointTransport) SetDefaults() {
 
 // LifeCycle says how the entry point ends.
 type LifeCycle struct {
+	// RequestAcceptGraceTimeout is how long new requests are taken after a stop signal, while /ping tells.
 	RequestAcceptGraceTimeout Duration `json:"requestAcceptGraceTimeout,omitempty"`
-	GraceTimeOut              Duration `json:"graceTimeOut,omitempty"`
+	// GraceTimeOut is how long running requests may finish after that.
+	GraceTimeOut Duration `json:"graceTimeOut,omitempty"`
 }
 
 // SetDefaults sets 10 s for running requests.
@@ -153,9 +167,12 @@ func (l *LifeCycle) SetDefaults() { l.GraceTimeOut = 10e9 }
 
 // RespondingTimeouts bound what clients may take. Zero means no limit.
 type RespondingTimeouts struct {
-	ReadTimeout  Duration `json:"readTimeout,omitempty"`
+	// ReadTimeout of a request; time without progress unless sluice.readTimeoutMode is total.
+	ReadTimeout Duration `json:"readTimeout,omitempty"`
+	// WriteTimeout of an answer.
 	WriteTimeout Duration `json:"writeTimeout,omitempty"`
-	IdleTimeout  Duration `json:"idleTimeout,omitempty"`
+	// IdleTimeout of a connection between requests.
+	IdleTimeout Duration `json:"idleTimeout,omitempty"`
 }
 
 // SetDefaults sets read 60 s and idle 180 s.
@@ -163,28 +180,40 @@ func (r *RespondingTimeouts) SetDefaults() { r.ReadTimeout, r.IdleTimeout = 60e9
 
 // EntryPointProxyProtocol says from whom PROXY headers are read.
 type EntryPointProxyProtocol struct {
-	Insecure   bool     `json:"insecure,omitempty"`
+	// Insecure takes PROXY headers from anyone.
+	Insecure bool `json:"insecure,omitempty"`
+	// TrustedIPs lists addresses and ranges whose PROXY headers count.
 	TrustedIPs []string `json:"trustedIPs,omitempty"`
 }
 
 // ForwardedHeaders says whose X-Forwarded-* fields are kept.
 type ForwardedHeaders struct {
-	Insecure                   bool     `json:"insecure,omitempty"`
-	TrustedIPs                 []string `json:"trustedIPs,omitempty"`
-	Connection                 []string `json:"connection,omitempty"`
-	NotAppendXForwardedFor     bool     `json:"notAppendXForwardedFor,omitempty"`
-	AddXForwardedSchemeHeaders bool     `json:"addXForwardedSchemeHeaders,omitempty"`
+	// Insecure trusts everyone.
+	Insecure bool `json:"insecure,omitempty"`
+	// TrustedIPs lists addresses and ranges whose fields are kept.
+	TrustedIPs []string `json:"trustedIPs,omitempty"`
+	// Connection lists fields that a client's Connection may name and that pass all the same.
+	Connection []string `json:"connection,omitempty"`
+	// NotAppendXForwardedFor leaves the peer out of X-Forwarded-For.
+	NotAppendXForwardedFor bool `json:"notAppendXForwardedFor,omitempty"`
+	// AddXForwardedSchemeHeaders adds X-Forwarded-Scheme and X-Scheme.
+	AddXForwardedSchemeHeaders bool `json:"addXForwardedSchemeHeaders,omitempty"`
 }
 
 // EntryPointHTTP holds what applies to HTTP on an entry point.
 type EntryPointHTTP struct {
-	Redirections          *Redirections           `json:"redirections,omitempty"`
-	Middlewares           []string                `json:"middlewares,omitempty"`
-	TLS                   *EntryPointTLS          `json:"tls,omitempty" cfg:"empty"`
-	EncodedCharacters     *EntryPointEncodedChars `json:"encodedCharacters,omitempty"`
-	EncodeQuerySemicolons bool                    `json:"encodeQuerySemicolons,omitempty"`
-	SanitizePath          *bool                   `json:"sanitizePath,omitempty"`
-	MaxHeaderBytes        int                     `json:"maxHeaderBytes,omitempty"`
+	Redirections *Redirections `json:"redirections,omitempty"`
+	// Middlewares before those of every router, with provider: auth@file.
+	Middlewares []string `json:"middlewares,omitempty"`
+	// TLS of routers that have none of their own.
+	TLS               *EntryPointTLS          `json:"tls,omitempty" cfg:"empty"`
+	EncodedCharacters *EntryPointEncodedChars `json:"encodedCharacters,omitempty"`
+	// EncodeQuerySemicolons writes ; in queries as %3B.
+	EncodeQuerySemicolons bool `json:"encodeQuerySemicolons,omitempty"`
+	// SanitizePath takes //, . and .. out of paths before routing.
+	SanitizePath *bool `json:"sanitizePath,omitempty"`
+	// MaxHeaderBytes of a request's head.
+	MaxHeaderBytes int `json:"maxHeaderBytes,omitempty"`
 	// UnderscoreHeadersStrategy is keep, delete or reject.
 	UnderscoreHeadersStrategy string `json:"underscoreHeadersStrategy,omitempty"`
 }
@@ -205,10 +234,13 @@ type Redirections struct {
 // RedirectEntryPoint redirects everything to another entry point.
 type RedirectEntryPoint struct {
 	// To is an entry point's name or ":port".
-	To        string `json:"to,omitempty"`
-	Scheme    string `json:"scheme,omitempty"`
-	Permanent bool   `json:"permanent,omitempty"`
-	Priority  int    `json:"priority,omitempty"`
+	To string `json:"to,omitempty"`
+	// Scheme of the new address.
+	Scheme string `json:"scheme,omitempty"`
+	// Permanent sends 301 (308 for methods other than GET) instead of 302 (307).
+	Permanent bool `json:"permanent,omitempty"`
+	// Priority of the redirection among the routers.
+	Priority int `json:"priority,omitempty"`
 }
 
 // SetDefaults sets https, permanent, the highest priority but one.
@@ -236,6 +268,7 @@ type EntryPointEncodedChars struct {
 
 // HTTP2 limits HTTP/2.
 type HTTP2 struct {
+	// MaxConcurrentStreams of a connection.
 	MaxConcurrentStreams      int `json:"maxConcurrentStreams,omitempty"`
 	MaxDecoderHeaderTableSize int `json:"maxDecoderHeaderTableSize,omitempty"`
 	MaxEncoderHeaderTableSize int `json:"maxEncoderHeaderTableSize,omitempty"`
@@ -248,11 +281,13 @@ func (h *HTTP2) SetDefaults() {
 
 // HTTP3 offers HTTP/3.
 type HTTP3 struct {
+	// AdvertisedPort in Alt-Svc; zero means the entry point's own.
 	AdvertisedPort int `json:"advertisedPort,omitempty"`
 }
 
 // EntryPointUDP tunes UDP sessions.
 type EntryPointUDP struct {
+	// Timeout after which a quiet session ends.
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
@@ -261,9 +296,10 @@ func (u *EntryPointUDP) SetDefaults() { u.Timeout = 3e9 }
 
 // EntryPointObservability switches logs, metrics and traces of an entry point; nil means true.
 type EntryPointObservability struct {
-	AccessLogs     *bool  `json:"accessLogs,omitempty"`
-	Metrics        *bool  `json:"metrics,omitempty"`
-	Tracing        *bool  `json:"tracing,omitempty"`
+	AccessLogs *bool `json:"accessLogs,omitempty"`
+	Metrics    *bool `json:"metrics,omitempty"`
+	Tracing    *bool `json:"tracing,omitempty"`
+	// TraceVerbosity is minimal or detailed.
 	TraceVerbosity string `json:"traceVerbosity,omitempty"`
 }
 
@@ -276,13 +312,14 @@ func (o *EntryPointObservability) SetDefaults() {
 // Providers says where dynamic configuration comes from.
 type Providers struct {
 	// ProvidersThrottleDuration is the least time between two updates of a provider in a burst.
-	ProvidersThrottleDuration Duration        `json:"providersThrottleDuration,omitempty"`
-	Precedence                []string        `json:"precedence,omitempty"`
-	Docker                    *DockerProvider `json:"docker,omitempty" cfg:"empty"`
-	Swarm                     *SwarmProvider  `json:"swarm,omitempty" cfg:"empty"`
-	File                      *FileProvider   `json:"file,omitempty" cfg:"empty"`
-	Rest                      *RestProvider   `json:"rest,omitempty" cfg:"empty"`
-	HTTP                      *HTTPProvider   `json:"http,omitempty" cfg:"empty"`
+	ProvidersThrottleDuration Duration `json:"providersThrottleDuration,omitempty"`
+	// Precedence of providers between routers of equal priority, first wins.
+	Precedence []string        `json:"precedence,omitempty"`
+	Docker     *DockerProvider `json:"docker,omitempty" cfg:"empty"`
+	Swarm      *SwarmProvider  `json:"swarm,omitempty" cfg:"empty"`
+	File       *FileProvider   `json:"file,omitempty" cfg:"empty"`
+	Rest       *RestProvider   `json:"rest,omitempty" cfg:"empty"`
+	HTTP       *HTTPProvider   `json:"http,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets 2 s.
@@ -290,18 +327,28 @@ func (p *Providers) SetDefaults() { p.ProvidersThrottleDuration = 2e9 }
 
 // Engine is how a Docker engine is reached and read; shared by Docker and Swarm.
 type Engine struct {
-	Endpoint           string     `json:"endpoint,omitempty"`
-	Username           string     `json:"username,omitempty"`
-	Password           string     `json:"password,omitempty" cfg:"secret"`
-	TLS                *ClientTLS `json:"tls,omitempty" cfg:"empty"`
-	HTTPClientTimeout  Duration   `json:"httpClientTimeout,omitempty"`
-	ExposedByDefault   bool       `json:"exposedByDefault,omitempty"`
-	DefaultRule        string     `json:"defaultRule,omitempty"`
-	Constraints        string     `json:"constraints,omitempty"`
-	Network            string     `json:"network,omitempty"`
-	UseBindPortIP      bool       `json:"useBindPortIP,omitempty"`
-	Watch              bool       `json:"watch,omitempty"`
-	AllowEmptyServices bool       `json:"allowEmptyServices,omitempty"`
+	// Endpoint is unix://, tcp://, http:// or ssh://.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Username for an engine behind a proxy.
+	Username string     `json:"username,omitempty"`
+	Password string     `json:"password,omitempty" cfg:"secret"`
+	TLS      *ClientTLS `json:"tls,omitempty" cfg:"empty"`
+	// HTTPClientTimeout of questions to the engine; zero means none.
+	HTTPClientTimeout Duration `json:"httpClientTimeout,omitempty"`
+	// ExposedByDefault exposes containers without traefik.enable.
+	ExposedByDefault bool `json:"exposedByDefault,omitempty"`
+	// DefaultRule of routers without a rule; a template of .Name, .ContainerName and .Labels.
+	DefaultRule string `json:"defaultRule,omitempty"`
+	// Constraints such as Label(`stage`,`prod`) that containers must meet.
+	Constraints string `json:"constraints,omitempty"`
+	// Network containers are reached on, unless a label names another.
+	Network string `json:"network,omitempty"`
+	// UseBindPortIP reaches containers by their published address and port.
+	UseBindPortIP bool `json:"useBindPortIP,omitempty"`
+	// Watch follows the engine's events.
+	Watch bool `json:"watch,omitempty"`
+	// AllowEmptyServices keeps routers of unhealthy containers; they answer 503.
+	AllowEmptyServices bool `json:"allowEmptyServices,omitempty"`
 }
 
 // SetDefaults sets the local socket, exposed by default, watched, and the default rule.
@@ -319,7 +366,8 @@ type DockerProvider struct {
 
 // SwarmProvider reads Swarm services.
 type SwarmProvider struct {
-	Engine         `json:",inline"`
+	Engine `json:",inline"`
+	// RefreshSeconds between two listings besides events.
 	RefreshSeconds Duration `json:"refreshSeconds,omitempty"`
 }
 
@@ -328,10 +376,14 @@ func (s *SwarmProvider) SetDefaults() { s.Engine.SetDefaults(); s.RefreshSeconds
 
 // FileProvider reads dynamic configuration files.
 type FileProvider struct {
-	Filename                  string `json:"filename,omitempty"`
-	Directory                 string `json:"directory,omitempty"`
-	Watch                     bool   `json:"watch,omitempty"`
-	DebugLogGeneratedTemplate bool   `json:"debugLogGeneratedTemplate,omitempty"`
+	// Filename of one dynamic file.
+	Filename string `json:"filename,omitempty"`
+	// Directory of dynamic files, with its sub-directories.
+	Directory string `json:"directory,omitempty"`
+	// Watch follows changes.
+	Watch bool `json:"watch,omitempty"`
+	// DebugLogGeneratedTemplate logs what templates make.
+	DebugLogGeneratedTemplate bool `json:"debugLogGeneratedTemplate,omitempty"`
 }
 
 // SetDefaults watches.
@@ -339,14 +391,17 @@ func (f *FileProvider) SetDefaults() { f.Watch = true }
 
 // RestProvider takes configuration by PUT.
 type RestProvider struct {
+	// Insecure mounts PUT /api/providers/rest on the entry point traefik.
 	Insecure bool `json:"insecure,omitempty"`
 }
 
 // HTTPProvider polls an endpoint for configuration.
 type HTTPProvider struct {
-	Endpoint            string            `json:"endpoint,omitempty"`
-	PollInterval        Duration          `json:"pollInterval,omitempty"`
-	PollTimeout         Duration          `json:"pollTimeout,omitempty"`
+	// Endpoint that is asked for a dynamic file.
+	Endpoint     string   `json:"endpoint,omitempty"`
+	PollInterval Duration `json:"pollInterval,omitempty"`
+	PollTimeout  Duration `json:"pollTimeout,omitempty"`
+	// Headers of the question.
 	Headers             map[string]string `json:"headers,omitempty" cfg:"secret"`
 	TLS                 *ClientTLS        `json:"tls,omitempty" cfg:"empty"`
 	MaxResponseBodySize int64             `json:"maxResponseBodySize,omitempty"`
@@ -359,12 +414,17 @@ func (h *HTTPProvider) SetDefaults() {
 
 // API turns on the API and the dashboard.
 type API struct {
-	BasePath           string `json:"basePath,omitempty"`
-	Insecure           bool   `json:"insecure,omitempty"`
-	Dashboard          bool   `json:"dashboard,omitempty"`
-	Debug              bool   `json:"debug,omitempty"`
-	DisableDashboardAd bool   `json:"disableDashboardAd,omitempty"`
-	DashboardName      string `json:"dashboardName,omitempty"`
+	// BasePath of API and dashboard.
+	BasePath string `json:"basePath,omitempty"`
+	// Insecure mounts API and dashboard on the entry point traefik, without asking who comes.
+	Insecure bool `json:"insecure,omitempty"`
+	// Dashboard at /dashboard/.
+	Dashboard bool `json:"dashboard,omitempty"`
+	// Debug adds /debug/pprof and /debug/vars.
+	Debug              bool `json:"debug,omitempty"`
+	DisableDashboardAd bool `json:"disableDashboardAd,omitempty"`
+	// DashboardName is shown in the dashboard.
+	DashboardName string `json:"dashboardName,omitempty"`
 }
 
 // SetDefaults turns the dashboard on at "/".
@@ -372,9 +432,12 @@ func (a *API) SetDefaults() { a.BasePath, a.Dashboard = "/", true }
 
 // Ping turns on /ping.
 type Ping struct {
-	EntryPoint            string `json:"entryPoint,omitempty"`
-	ManualRouting         bool   `json:"manualRouting,omitempty"`
-	TerminatingStatusCode int    `json:"terminatingStatusCode,omitempty"`
+	// EntryPoint that answers /ping.
+	EntryPoint string `json:"entryPoint,omitempty"`
+	// ManualRouting mounts nothing; route to ping@internal.
+	ManualRouting bool `json:"manualRouting,omitempty"`
+	// TerminatingStatusCode of /ping after a stop signal.
+	TerminatingStatusCode int `json:"terminatingStatusCode,omitempty"`
 }
 
 // SetDefaults sets the entry point "traefik" and status 503.
@@ -382,15 +445,23 @@ func (p *Ping) SetDefaults() { p.EntryPoint, p.TerminatingStatusCode = "traefik"
 
 // Log tunes the process log.
 type Log struct {
-	Level      string    `json:"level,omitempty"`
-	Format     string    `json:"format,omitempty"`
-	NoColor    bool      `json:"noColor,omitempty"`
-	FilePath   string    `json:"filePath,omitempty"`
-	MaxSize    int       `json:"maxSize,omitempty"`
-	MaxAge     int       `json:"maxAge,omitempty"`
-	MaxBackups int       `json:"maxBackups,omitempty"`
-	Compress   bool      `json:"compress,omitempty"`
-	OTLP       *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
+	// Level is TRACE, DEBUG, INFO, WARN, ERROR, FATAL or PANIC.
+	Level string `json:"level,omitempty"`
+	// Format is common or json.
+	Format string `json:"format,omitempty"`
+	// NoColor writes common logs without colours.
+	NoColor bool `json:"noColor,omitempty"`
+	// FilePath of the log; empty means standard output.
+	FilePath string `json:"filePath,omitempty"`
+	// MaxSize in MB after which the file is rotated.
+	MaxSize int `json:"maxSize,omitempty"`
+	// MaxAge in days of rotated files.
+	MaxAge int `json:"maxAge,omitempty"`
+	// MaxBackups is how many rotated files are kept.
+	MaxBackups int `json:"maxBackups,omitempty"`
+	// Compress rotated files.
+	Compress bool      `json:"compress,omitempty"`
+	OTLP     *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets level ERROR and format common.
@@ -414,15 +485,18 @@ type OTLPEndpoint struct {
 
 // AccessLog turns on the access log.
 type AccessLog struct {
+	// FilePath of the log; empty means standard output.
 	FilePath string `json:"filePath,omitempty"`
 	// Format is common, genericCLF or json.
-	Format        string            `json:"format,omitempty"`
-	Filters       *AccessLogFilters `json:"filters,omitempty"`
-	Fields        *AccessLogFields  `json:"fields,omitempty"`
-	BufferingSize int64             `json:"bufferingSize,omitempty"`
-	AddInternals  bool              `json:"addInternals,omitempty"`
-	DualOutput    bool              `json:"dualOutput,omitempty"`
-	OTLP          *OTLPLogs         `json:"otlp,omitempty" cfg:"empty"`
+	Format  string            `json:"format,omitempty"`
+	Filters *AccessLogFilters `json:"filters,omitempty"`
+	Fields  *AccessLogFields  `json:"fields,omitempty"`
+	// BufferingSize in lines that may wait to be written.
+	BufferingSize int64 `json:"bufferingSize,omitempty"`
+	// AddInternals logs requests to the program's own services too.
+	AddInternals bool      `json:"addInternals,omitempty"`
+	DualOutput   bool      `json:"dualOutput,omitempty"`
+	OTLP         *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets the common format and default fields.
@@ -435,14 +509,19 @@ func (a *AccessLog) SetDefaults() {
 
 // AccessLogFilters keep only some requests; they are joined by or.
 type AccessLogFilters struct {
-	StatusCodes   []string `json:"statusCodes,omitempty"`
-	RetryAttempts bool     `json:"retryAttempts,omitempty"`
-	MinDuration   Duration `json:"minDuration,omitempty"`
+	// StatusCodes or ranges ("400-499").
+	StatusCodes []string `json:"statusCodes,omitempty"`
+	// RetryAttempts keeps requests that were tried again.
+	RetryAttempts bool `json:"retryAttempts,omitempty"`
+	// MinDuration keeps requests that took longer.
+	MinDuration Duration `json:"minDuration,omitempty"`
 }
 
 // AccessLogFields says which fields are kept, dropped or redacted.
 type AccessLogFields struct {
-	DefaultMode     string                 `json:"defaultMode,omitempty"`
+	// DefaultMode is keep, drop or redact.
+	DefaultMode string `json:"defaultMode,omitempty"`
+	// Names maps fields to their mode.
 	Names           map[string]string      `json:"names,omitempty"`
 	Headers         *AccessLogFieldHeaders `json:"headers,omitempty"`
 	QueryParameters *AccessLogFieldQuery   `json:"queryParameters,omitempty"`
@@ -457,8 +536,10 @@ func (f *AccessLogFields) SetDefaults() {
 
 // AccessLogFieldHeaders is AccessLogFields for header fields.
 type AccessLogFieldHeaders struct {
-	DefaultMode string            `json:"defaultMode,omitempty"`
-	Names       map[string]string `json:"names,omitempty"`
+	// DefaultMode is keep, drop or redact.
+	DefaultMode string `json:"defaultMode,omitempty"`
+	// Names maps header fields to their mode.
+	Names map[string]string `json:"names,omitempty"`
 }
 
 // AccessLogFieldQuery is AccessLogFields for query parameters.
@@ -479,13 +560,17 @@ type Metrics struct {
 
 // Prometheus offers /metrics.
 type Prometheus struct {
-	Buckets              []float64         `json:"buckets,omitempty"`
-	AddEntryPointsLabels bool              `json:"addEntryPointsLabels,omitempty"`
-	AddRoutersLabels     bool              `json:"addRoutersLabels,omitempty"`
-	AddServicesLabels    bool              `json:"addServicesLabels,omitempty"`
-	EntryPoint           string            `json:"entryPoint,omitempty"`
-	ManualRouting        bool              `json:"manualRouting,omitempty"`
-	HeaderLabels         map[string]string `json:"headerLabels,omitempty"`
+	// Buckets of durations, in seconds.
+	Buckets              []float64 `json:"buckets,omitempty"`
+	AddEntryPointsLabels bool      `json:"addEntryPointsLabels,omitempty"`
+	AddRoutersLabels     bool      `json:"addRoutersLabels,omitempty"`
+	AddServicesLabels    bool      `json:"addServicesLabels,omitempty"`
+	// EntryPoint that answers /metrics.
+	EntryPoint string `json:"entryPoint,omitempty"`
+	// ManualRouting mounts nothing; route to prometheus@internal.
+	ManualRouting bool `json:"manualRouting,omitempty"`
+	// HeaderLabels maps metric labels to request fields.
+	HeaderLabels map[string]string `json:"headerLabels,omitempty"`
 }
 
 // SetDefaults sets buckets 0.1, 0.3, 1.2 and 5 s and labels of entry points and services.
@@ -501,9 +586,10 @@ type Tracing struct {
 	CapturedRequestHeaders  []string          `json:"capturedRequestHeaders,omitempty"`
 	CapturedResponseHeaders []string          `json:"capturedResponseHeaders,omitempty"`
 	SafeQueryParams         []string          `json:"safeQueryParams,omitempty"`
-	SampleRate              float64           `json:"sampleRate,omitempty"`
-	AddInternals            bool              `json:"addInternals,omitempty"`
-	OTLP                    *OTLPTracing      `json:"otlp,omitempty" cfg:"empty"`
+	// SampleRate from 0 to 1.
+	SampleRate   float64      `json:"sampleRate,omitempty"`
+	AddInternals bool         `json:"addInternals,omitempty"`
+	OTLP         *OTLPTracing `json:"otlp,omitempty" cfg:"empty"`
 }
 
 // SetDefaults samples everything.
@@ -517,6 +603,7 @@ type OTLPTracing struct {
 
 // HostResolver follows CNAMEs of the Host before matching.
 type HostResolver struct {
+	// CnameFlattening follows CNAMEs.
 	CnameFlattening bool   `json:"cnameFlattening,omitempty"`
 	ResolvConfig    string `json:"resolvConfig,omitempty"`
 	ResolvDepth     int    `json:"resolvDepth,omitempty"`
@@ -533,25 +620,32 @@ type CertificateResolver struct {
 
 // ACME obtains certificates by RFC 8555.
 type ACME struct {
-	Email                       string         `json:"email,omitempty"`
-	CAServer                    string         `json:"caServer,omitempty"`
-	PreferredChain              string         `json:"preferredChain,omitempty"`
-	Profile                     string         `json:"profile,omitempty"`
-	EmailAddresses              []string       `json:"emailAddresses,omitempty"`
-	DisableCommonName           bool           `json:"disableCommonName,omitempty"`
-	Storage                     string         `json:"storage,omitempty"`
-	KeyType                     string         `json:"keyType,omitempty"`
-	EAB                         *EAB           `json:"eab,omitempty"`
-	CertificatesDuration        int            `json:"certificatesDuration,omitempty"`
-	ClientTimeout               Duration       `json:"clientTimeout,omitempty"`
-	ClientResponseHeaderTimeout Duration       `json:"clientResponseHeaderTimeout,omitempty"`
-	CertificateTimeout          Duration       `json:"certificateTimeout,omitempty"`
-	CACertificates              []string       `json:"caCertificates,omitempty"`
-	CASystemCertPool            bool           `json:"caSystemCertPool,omitempty"`
-	CAServerName                string         `json:"caServerName,omitempty"`
-	DNSChallenge                *DNSChallenge  `json:"dnsChallenge,omitempty" cfg:"empty"`
-	HTTPChallenge               *HTTPChallenge `json:"httpChallenge,omitempty" cfg:"empty"`
-	TLSChallenge                *TLSChallenge  `json:"tlsChallenge,omitempty" cfg:"empty"`
+	// Email of the account.
+	Email string `json:"email,omitempty"`
+	// CAServer is the directory of the certificate authority.
+	CAServer string `json:"caServer,omitempty"`
+	// PreferredChain is the common name of the issuer to prefer.
+	PreferredChain    string   `json:"preferredChain,omitempty"`
+	Profile           string   `json:"profile,omitempty"`
+	EmailAddresses    []string `json:"emailAddresses,omitempty"`
+	DisableCommonName bool     `json:"disableCommonName,omitempty"`
+	// Storage is the file that keeps account and certificates.
+	Storage string `json:"storage,omitempty"`
+	// KeyType is EC256, EC384, RSA2048, RSA4096 or RSA8192.
+	KeyType string `json:"keyType,omitempty"`
+	EAB     *EAB   `json:"eab,omitempty"`
+	// CertificatesDuration in hours, from which the time of renewal follows.
+	CertificatesDuration        int      `json:"certificatesDuration,omitempty"`
+	ClientTimeout               Duration `json:"clientTimeout,omitempty"`
+	ClientResponseHeaderTimeout Duration `json:"clientResponseHeaderTimeout,omitempty"`
+	CertificateTimeout          Duration `json:"certificateTimeout,omitempty"`
+	// CACertificates to trust when speaking with the authority.
+	CACertificates   []string       `json:"caCertificates,omitempty"`
+	CASystemCertPool bool           `json:"caSystemCertPool,omitempty"`
+	CAServerName     string         `json:"caServerName,omitempty"`
+	DNSChallenge     *DNSChallenge  `json:"dnsChallenge,omitempty" cfg:"empty"`
+	HTTPChallenge    *HTTPChallenge `json:"httpChallenge,omitempty" cfg:"empty"`
+	TLSChallenge     *TLSChallenge  `json:"tlsChallenge,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets Let's Encrypt, acme.json, RSA4096 and 90 days.
@@ -569,7 +663,9 @@ type EAB struct {
 
 // DNSChallenge answers by DNS records.
 type DNSChallenge struct {
-	Provider                string          `json:"provider,omitempty"`
+	// Provider of the zone; its secrets come from the environment.
+	Provider string `json:"provider,omitempty"`
+	// Resolvers asked whether records are there.
 	Resolvers               []string        `json:"resolvers,omitempty"`
 	Propagation             *DNSPropagation `json:"propagation,omitempty" cfg:"empty"`
 	DelayBeforeCheck        Duration        `json:"delayBeforeCheck,omitempty"`
@@ -578,16 +674,19 @@ type DNSChallenge struct {
 
 // DNSPropagation tunes the wait for DNS records.
 type DNSPropagation struct {
-	DisableChecks     bool     `json:"disableChecks,omitempty"`
-	DisableANSChecks  bool     `json:"disableANSChecks,omitempty"`
-	RequireAllRNS     bool     `json:"requireAllRNS,omitempty"`
+	DisableChecks    bool `json:"disableChecks,omitempty"`
+	DisableANSChecks bool `json:"disableANSChecks,omitempty"`
+	RequireAllRNS    bool `json:"requireAllRNS,omitempty"`
+	// DelayBeforeChecks before the first look for the records.
 	DelayBeforeChecks Duration `json:"delayBeforeChecks,omitempty"`
 }
 
 // HTTPChallenge answers on an HTTP entry point.
 type HTTPChallenge struct {
-	EntryPoint string   `json:"entryPoint,omitempty"`
-	Delay      Duration `json:"delay,omitempty"`
+	// EntryPoint on port 80.
+	EntryPoint string `json:"entryPoint,omitempty"`
+	// Delay before the authority is told to look.
+	Delay Duration `json:"delay,omitempty"`
 }
 
 // TLSChallenge answers within TLS handshakes.

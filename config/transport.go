@@ -10,17 +10,19 @@ type TCP struct {
 
 // TCPRouter sends connections its rule matches to a service.
 type TCPRouter struct {
-	EntryPoints []string      `json:"entryPoints,omitempty"`
-	Middlewares []string      `json:"middlewares,omitempty"`
-	Service     string        `json:"service,omitempty"`
-	Rule        string        `json:"rule,omitempty"`
-	RuleSyntax  string        `json:"ruleSyntax,omitempty"`
-	Priority    int           `json:"priority,omitempty"`
-	TLS         *TCPRouterTLS `json:"tls,omitempty" cfg:"empty"`
+	EntryPoints []string `json:"entryPoints,omitempty"`
+	Middlewares []string `json:"middlewares,omitempty"`
+	Service     string   `json:"service,omitempty"`
+	// Rule such as HostSNI(`example.com`); HostSNI(`*`) takes connections without TLS.
+	Rule       string        `json:"rule,omitempty"`
+	RuleSyntax string        `json:"ruleSyntax,omitempty"`
+	Priority   int           `json:"priority,omitempty"`
+	TLS        *TCPRouterTLS `json:"tls,omitempty" cfg:"empty"`
 }
 
 // TCPRouterTLS terminates TLS, or passes it through.
 type TCPRouterTLS struct {
+	// Passthrough leaves TLS to the server.
 	Passthrough  bool     `json:"passthrough"`
 	Options      string   `json:"options,omitempty"`
 	CertResolver string   `json:"certResolver,omitempty"`
@@ -35,22 +37,26 @@ type TCPService struct {
 
 // TCPLoadBalancer shares connections among servers.
 type TCPLoadBalancer struct {
-	Servers          []TCPServer     `json:"servers,omitempty" cfg:"one:server"`
-	ServersTransport string          `json:"serversTransport,omitempty"`
-	ProxyProtocol    *ProxyProtocol  `json:"proxyProtocol,omitempty" cfg:"empty"`
+	Servers          []TCPServer    `json:"servers,omitempty" cfg:"one:server"`
+	ServersTransport string         `json:"serversTransport,omitempty"`
+	ProxyProtocol    *ProxyProtocol `json:"proxyProtocol,omitempty" cfg:"empty"`
+	// TerminationDelay is deprecated; set it in a serversTransport.
 	TerminationDelay *int            `json:"terminationDelay,omitempty"`
 	HealthCheck      *TCPHealthCheck `json:"healthCheck,omitempty" cfg:"empty"`
 }
 
 // TCPServer is one server of a TCPLoadBalancer.
 type TCPServer struct {
+	// Address such as 10.0.0.5:5432.
 	Address string `json:"address,omitempty"`
-	TLS     bool   `json:"tls,omitempty"`
-	Port    string `json:"-" cfg:"port,label"`
+	// TLS towards the server.
+	TLS  bool   `json:"tls,omitempty"`
+	Port string `json:"-" cfg:"port,label"`
 }
 
 // ProxyProtocol makes the edge send a PROXY header to the server.
 type ProxyProtocol struct {
+	// Version is 1 or 2.
 	Version int `json:"version,omitempty"`
 }
 
@@ -59,8 +65,10 @@ func (p *ProxyProtocol) SetDefaults() { p.Version = 2 }
 
 // TCPHealthCheck connects to each server regularly.
 type TCPHealthCheck struct {
-	Port              int       `json:"port,omitempty"`
-	Send              string    `json:"send,omitempty"`
+	Port int `json:"port,omitempty"`
+	// Send after the connection stands.
+	Send string `json:"send,omitempty"`
+	// Expect this answer.
 	Expect            string    `json:"expect,omitempty"`
 	Interval          Duration  `json:"interval,omitempty"`
 	UnhealthyInterval *Duration `json:"unhealthyInterval,omitempty"`
@@ -85,21 +93,25 @@ type TCPMiddleware struct {
 
 // TCPInFlightConn bounds connections of one client address.
 type TCPInFlightConn struct {
+	// Amount of connections at the same time.
 	Amount int64 `json:"amount,omitempty"`
 }
 
 // TCPIPAllowList lets only these addresses in.
 type TCPIPAllowList struct {
+	// SourceRange lists addresses and ranges.
 	SourceRange []string `json:"sourceRange,omitempty"`
 }
 
 // TCPServersTransport tunes how TCP servers are reached.
 type TCPServersTransport struct {
-	DialKeepAlive    Duration       `json:"dialKeepAlive,omitempty"`
-	DialTimeout      Duration       `json:"dialTimeout,omitempty"`
-	ProxyProtocol    *ProxyProtocol `json:"proxyProtocol,omitempty" cfg:"empty"`
-	TerminationDelay Duration       `json:"terminationDelay,omitempty"`
-	TLS              *TLSClient     `json:"tls,omitempty" cfg:"empty"`
+	// DialKeepAlive between probes of quiet connections.
+	DialKeepAlive Duration       `json:"dialKeepAlive,omitempty"`
+	DialTimeout   Duration       `json:"dialTimeout,omitempty"`
+	ProxyProtocol *ProxyProtocol `json:"proxyProtocol,omitempty" cfg:"empty"`
+	// TerminationDelay after one side closed; negative means for ever.
+	TerminationDelay Duration   `json:"terminationDelay,omitempty"`
+	TLS              *TLSClient `json:"tls,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets keep-alive 15 s, dial 30 s and termination delay 100 ms.
@@ -143,6 +155,7 @@ type UDPLoadBalancer struct {
 
 // UDPServer is one server of a UDPLoadBalancer.
 type UDPServer struct {
+	// Address such as 10.0.0.5:53.
 	Address string `json:"address,omitempty"`
 	Port    string `json:"-" cfg:"port,label"`
 }
@@ -164,15 +177,19 @@ type FileOrContent string
 
 // Certificate is a certificate chain and its key.
 type Certificate struct {
+	// CertFile is a file, or PEM.
 	CertFile FileOrContent `json:"certFile,omitempty"`
-	KeyFile  FileOrContent `json:"keyFile,omitempty" cfg:"secret"`
+	// KeyFile is a file, or PEM.
+	KeyFile FileOrContent `json:"keyFile,omitempty" cfg:"secret"`
 }
 
 // StoreCertificate is a certificate offered to clients. Only the store "default" is used.
 type StoreCertificate struct {
+	// CertFile is a file, or PEM.
 	CertFile FileOrContent `json:"certFile,omitempty"`
-	KeyFile  FileOrContent `json:"keyFile,omitempty" cfg:"secret"`
-	Stores   []string      `json:"stores,omitempty"`
+	// KeyFile is a file, or PEM.
+	KeyFile FileOrContent `json:"keyFile,omitempty" cfg:"secret"`
+	Stores  []string      `json:"stores,omitempty"`
 }
 
 // TLSStore holds the certificate for names that have none.
@@ -189,15 +206,22 @@ type GeneratedCert struct {
 
 // TLSOptions tune TLS towards clients.
 type TLSOptions struct {
-	MinVersion               string     `json:"minVersion,omitempty"`
-	MaxVersion               string     `json:"maxVersion,omitempty"`
-	CipherSuites             []string   `json:"cipherSuites,omitempty"`
-	CurvePreferences         []string   `json:"curvePreferences,omitempty"`
-	ClientAuth               ClientAuth `json:"clientAuth,omitempty"`
-	SNIStrict                bool       `json:"sniStrict,omitempty"`
-	ALPNProtocols            []string   `json:"alpnProtocols,omitempty"`
-	DisableSessionTickets    bool       `json:"disableSessionTickets,omitempty"`
-	PreferServerCipherSuites *bool      `json:"preferServerCipherSuites,omitempty"`
+	// MinVersion such as VersionTLS12.
+	MinVersion string `json:"minVersion,omitempty"`
+	// MaxVersion such as VersionTLS13.
+	MaxVersion string `json:"maxVersion,omitempty"`
+	// CipherSuites by name; TLS 1.3 has its own.
+	CipherSuites []string `json:"cipherSuites,omitempty"`
+	// CurvePreferences such as X25519, CurveP256.
+	CurvePreferences []string   `json:"curvePreferences,omitempty"`
+	ClientAuth       ClientAuth `json:"clientAuth,omitempty"`
+	// SNIStrict refuses names without a certificate.
+	SNIStrict bool `json:"sniStrict,omitempty"`
+	// ALPNProtocols offered, best first.
+	ALPNProtocols         []string `json:"alpnProtocols,omitempty"`
+	DisableSessionTickets bool     `json:"disableSessionTickets,omitempty"`
+	// PreferServerCipherSuites is accepted and has no effect.
+	PreferServerCipherSuites *bool `json:"preferServerCipherSuites,omitempty"`
 }
 
 // SetDefaults sets the ALPN protocols h2, http/1.1 and acme-tls/1.
@@ -205,6 +229,8 @@ func (o *TLSOptions) SetDefaults() { o.ALPNProtocols = []string{"h2", "http/1.1"
 
 // ClientAuth asks clients for certificates.
 type ClientAuth struct {
-	CAFiles        []FileOrContent `json:"caFiles,omitempty"`
-	ClientAuthType string          `json:"clientAuthType,omitempty"`
+	// CAFiles that sign clients' certificates.
+	CAFiles []FileOrContent `json:"caFiles,omitempty"`
+	// ClientAuthType is NoClientCert, RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert.
+	ClientAuthType string `json:"clientAuthType,omitempty"`
 }

@@ -60,7 +60,7 @@ func ParseCompose(name string, data []byte) (*Compose, error) {
 }
 
 func composeService(n *node) ComposeService {
-	s := ComposeService{Name: n.key, Where: n.where}
+	s := ComposeService{Name: n.key, Where: n.place()}
 	for _, k := range n.kids {
 		switch k.key {
 		case "image":
@@ -109,10 +109,10 @@ func pairs(n *node) []ComposeValue {
 	for _, k := range n.kids {
 		if n.kind == list {
 			key, value, _ := strings.Cut(k.value, "=")
-			out = append(out, ComposeValue{key, value, k.where})
+			out = append(out, ComposeValue{key, value, k.place()})
 			continue
 		}
-		out = append(out, ComposeValue{k.key, k.value, k.where})
+		out = append(out, ComposeValue{k.key, k.value, k.place()})
 	}
 	return out
 }
@@ -122,11 +122,11 @@ func words(n *node) []ComposeValue {
 	var out []ComposeValue
 	if n.kind == scalar {
 		for f := range strings.FieldsSeq(n.value) {
-			out = append(out, ComposeValue{Value: strings.Trim(f, `"'`), Where: n.where})
+			out = append(out, ComposeValue{Value: strings.Trim(f, `"'`), Where: n.place()})
 		}
 	}
 	for _, k := range n.kids {
-		out = append(out, ComposeValue{Value: k.value, Where: k.where})
+		out = append(out, ComposeValue{Value: k.value, Where: k.place()})
 	}
 	return out
 }
@@ -139,7 +139,7 @@ func keys(n *node) []ComposeValue {
 		if n.kind == list {
 			name = k.value
 		}
-		out = append(out, ComposeValue{Value: name, Where: k.where})
+		out = append(out, ComposeValue{Value: name, Where: k.place()})
 	}
 	return out
 }

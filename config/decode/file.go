@@ -107,12 +107,15 @@ func (p *places) at(line, column int) string {
 	return fmt.Sprintf("file %s:%d:%d", p.name, line, column)
 }
 
-func (p *places) offset(off int) string {
+func (p *places) offset(off int) string { return p.node(off).place() }
+
+// node is a new node at an offset.
+func (p *places) node(off int) *node {
 	i := sort.SearchInts(p.lines, off+1) - 1
 	if i < 0 {
 		i = 0
 	}
-	return p.at(i+1, off-p.lines[i]+1)
+	return &node{file: p, line: i + 1, col: off - p.lines[i] + 1}
 }
 
 func join(prefix, key string) string {

@@ -15,7 +15,7 @@ func parseJSON(p *places, data []byte) (*node, error) {
 	}
 	j := &jsonTree{places: p, dec: json.NewDecoder(bytes.NewReader(data)), data: data}
 	j.dec.UseNumber()
-	n, err := j.value("", 0)
+	n, err := j.value(0)
 	if err == nil {
 		if _, more := j.dec.Token(); !errors.Is(more, io.EOF) {
 			err = unreadable(p.offset(int(j.dec.InputOffset())), "there is more after the end", "")
@@ -53,10 +53,10 @@ func (j *jsonTree) next() int {
 	return off
 }
 
-func (j *jsonTree) value(full string, depth int) (*node, error) {
-	out := &node{full: full, where: j.places.offset(j.next())}
+func (j *jsonTree) value(depth int) (*node, error) {
+	out := j.places.node(j.next())
 	if depth > maxDepth {
-		return nil, unreadable(out.where, "is nested too deeply", "")
+		return nil, unreadable(out.place(), "is nested too deeply", "")
 	}
 	tok, err := j.dec.Token()
 	if err != nil {
@@ -83,13 +83,12 @@ func (j *jsonTree) value(full string, depth int) (*node, error) {
 func (j *jsonTree) array(out *node, depth int) error {
 	out.kind = list
 	for j.dec.More() {
-		idx := "[" + strconv.Itoa(len(out.kids)) + "]"
-		k, err := j.value(out.full+idx, depth+1)
+		k, err := j.value(depth + 1)
 		if err != nil {
 			return err
 		}
-		k.key = idx
-		out.kids = append(out.kids, k)
+		k.key = "[" + strconv.Itoa(len(out.kids)) + "]"
+		out.adopt(k)
 	}
 	_, err := j.dec.Token()
 	return err
@@ -98,18 +97,18 @@ func (j *jsonTree) array(out *node, depth int) error {
 func (j *jsonTree) object(out *node, depth int) error {
 	out.kind = object
 	for j.dec.More() {
-		where := j.places.offset(j.next())
+		at := j.places.node(j.next())
 		tok, err := j.dec.Token()
 		if err != nil {
 			return err
 		}
 		key, _ := tok.(string)
-		k, err := j.value(join(out.full, key), depth+1)
+		k, err := j.value(depth + 1)
 		if err != nil {
 			return err
 		}
-		k.key, k.where = key, where
-		out.kids = append(out.kids, k)
+		k.key, k.line, k.col = key, at.line, at.col
+		out.adopt(k)
 	}
 	_, err := j.dec.Token()
 	return err

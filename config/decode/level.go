@@ -3,6 +3,9 @@ package decode
 import (
 	"reflect"
 	"strings"
+	"sync"
+
+	"github.com/sluice-edge/sluice/config"
 )
 
 // field is one key of a level.
@@ -39,10 +42,39 @@ func (l *level) names(labels bool) []string {
 	return out
 }
 
-// levels caches what reflection found; it belongs to one walk.
+// levels caches what reflection found beyond known; it belongs to one walk.
 type levels map[reflect.Type]*level
 
+// known holds the levels of the whole schema. It is built once and never changed.
+var known = sync.OnceValue(func() levels {
+	ls := levels{}
+	var visit func(t reflect.Type)
+	visit = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			visit(t.Elem())
+		case reflect.Struct:
+			if ls[t] != nil {
+				return
+			}
+			l := &level{byName: map[string]*field{}}
+			l.add(t, nil)
+			ls[t] = l
+			for _, f := range l.fields {
+				visit(f.typ)
+			}
+		}
+	}
+	visit(reflect.TypeFor[config.Dynamic]())
+	visit(reflect.TypeFor[config.Static]())
+	visit(reflect.TypeFor[extraLabels]())
+	return ls
+})
+
 func (ls levels) of(t reflect.Type) *level {
+	if l := known()[t]; l != nil {
+		return l
+	}
 	if l := ls[t]; l != nil {
 		return l
 	}

@@ -20,13 +20,46 @@ const (
 // flags, environment and files all become trees of nodes; one walk turns them into structs.
 type node struct {
 	key   string // name within the parent, as written
-	full  string // the whole key as the user knows it: a label, a flag, a path in a file
-	where string // the place, for Problem.Source; empty means the walker's source
+	full  string // the whole key as the user knows it, if the path does not tell: a label, a flag
+	where string // the place, if file does not tell
 	value string
+	up    *node   // parent, in files
+	file  *places // with line and column, the place in a file
+	line  int
+	col   int
 	kind  kind
 	ours  bool // written under the root "sluice."
 	given bool // value was given; an object by label may have a value and children
 	kids  []*node
+}
+
+// place is where the node was written, for Problem.Source; empty means the walker's source.
+func (n *node) place() string {
+	if n.where == "" && n.file != nil {
+		return n.file.at(n.line, n.col)
+	}
+	return n.where
+}
+
+// path is the whole key of the node as the user knows it.
+func (n *node) path() string {
+	if n.full != "" || n.up == nil {
+		if n.full == "" {
+			return n.key
+		}
+		return n.full
+	}
+	up := n.up.path()
+	if up == "" || strings.HasPrefix(n.key, "[") {
+		return up + n.key
+	}
+	return up + "." + n.key
+}
+
+// adopt adds a child.
+func (n *node) adopt(k *node) {
+	k.up = n
+	n.kids = append(n.kids, k)
 }
 
 // child returns the child with this key. With fold the case of letters does not matter.
@@ -46,7 +79,7 @@ func (n *node) insert(path []string) *node {
 		n.kind = object
 		k := n.child(seg, true)
 		if k == nil {
-			k = &node{key: seg}
+			k = &node{key: seg, up: n}
 			n.kids = append(n.kids, k)
 		}
 		n = k

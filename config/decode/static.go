@@ -123,7 +123,7 @@ func (l *loader) first(inputs []input) {
 			continue
 		}
 		var keys []string
-		rest.leaves(func(n *node) { keys = append(keys, n.full) })
+		rest.leaves(func(n *node) { keys = append(keys, n.path()) })
 		if len(keys) > 5 {
 			keys = append(keys[:5:5], "...")
 		}
@@ -146,7 +146,7 @@ func (l *loader) fill(in input, root *node, s *config.Static) {
 		w.join = in.join
 	}
 	w.record = func(path string, n *node) {
-		where := n.where
+		where := n.place()
 		if where == "" {
 			where = in.place
 		}

@@ -69,7 +69,7 @@ func TestStaticSources(t *testing.T) {
 		{name: "unknown at the top of a file", args: []string{"--configfile=my.yml"}, files: map[string]string{"my.yml": goodFile + "colour: red\n"}, file: "my.yml",
 			want: map[string]string{"web": ":80"}, warnings: "unknown_key colour\n"},
 		{name: "words by position", args: []string{"--entrypoints.web.address=:1", "--entrypoints.web.forwardedheaders.trustedips[0]=127.0.0.1/32"},
-			want: map[string]string{"web": ":1"}, warnings: "invalid_value ; write the words with commas between them\n"},
+			want: map[string]string{"web": ":1"}, warnings: "invalid_value entrypoints.web.forwardedheaders.trustedips; write the words with commas between them\n"},
 		{name: "variable for the file", env: []string{"TRAEFIK_CONFIGFILE=x.yml"}, want: map[string]string{"http": ":80"}, warnings: "not_supported TRAEFIK_CONFIGFILE; write --configFile=x.yml\n"},
 	}
 	for _, tt := range tests {

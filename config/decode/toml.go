@@ -52,13 +52,14 @@ type tomlTree struct {
 	root   *node
 }
 
-func (t *tomlTree) where(n *unstable.Node) string {
+// at is a new node at the place of one of the parser's.
+func (t *tomlTree) at(n *unstable.Node) *node {
 	off := int(n.Raw.Offset)
 	if n.Raw.Length == 0 && len(n.Data) > 0 {
 		defer func() { _ = recover() }() // Range panics for data that is not part of the input
 		off = int(t.parser.Range(n.Data).Offset)
 	}
-	return t.places.offset(off)
+	return t.places.node(off)
 }
 
 // walk goes down a dotted key and makes what is missing; a list is entered at its
@@ -74,8 +75,9 @@ func (t *tomlTree) walk(from *node, keys unstable.Iterator, grow bool) *node {
 		c := n.child(name, false)
 		if c == nil {
 			n.kind = object
-			c = &node{key: name, full: join(n.full, name), where: t.where(k), kind: object}
-			n.kids = append(n.kids, c)
+			c = t.at(k)
+			c.key, c.kind = name, object
+			n.adopt(c)
 		}
 		n = c
 	}
@@ -90,9 +92,8 @@ func (t *tomlTree) walk(from *node, keys unstable.Iterator, grow bool) *node {
 }
 
 func (t *tomlTree) element(n *node) *node {
-	idx := "[" + strconv.Itoa(len(n.kids)) + "]"
-	e := &node{key: idx, full: n.full + idx, where: n.where}
-	n.kids = append(n.kids, e)
+	e := &node{key: "[" + strconv.Itoa(len(n.kids)) + "]", file: n.file, line: n.line, col: n.col}
+	n.adopt(e)
 	return e
 }
 

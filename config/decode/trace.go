@@ -18,7 +18,7 @@ func TraceFile(name string, data []byte, into any) (Places, []config.Problem, er
 	}
 	w := newWalker("file " + name)
 	_, w.static = into.(*config.Static)
-	places := w.trace(func(n *node) string { return n.where })
+	places := w.trace(func(n *node) string { return n.place() })
 	w.tree(root, into)
 	w.soften()
 	return places, w.problems, nil
@@ -27,7 +27,7 @@ func TraceFile(name string, data []byte, into any) (Places, []config.Problem, er
 // TraceLabels is Labels and tells also which label gave each value.
 func TraceLabels(labels map[string]string, source string) (*config.Dynamic, Extra, Places, []config.Problem) {
 	w := newWalker(source)
-	places := w.trace(func(n *node) string { return n.full })
+	places := w.trace(func(n *node) string { return n.path() })
 	dyn, extra := w.decodeLabels(labels)
 	return dyn, extra, places, w.problems
 }

@@ -39,7 +39,7 @@ func setDefaults(p reflect.Value) {
 
 // problem notes one. It takes the place and the key from n.
 func (w *walker) problem(n *node, code, text, suggestion string) {
-	p := config.Problem{Source: n.where, Object: w.object(), Field: n.full, Code: code, Text: text,
+	p := config.Problem{Source: n.place(), Object: w.object(), Field: n.path(), Code: code, Text: text,
 		Suggestion: suggestion, Severity: config.Error}
 	if p.Source == "" {
 		p.Source = w.source
@@ -108,7 +108,7 @@ func (w *walker) fill(v reflect.Value, n *node, f *field) bool {
 				w.problem(leaf, config.CodeUnknownKey, n.key+" is a single value and has no keys", "")
 			})
 		}
-		n = &node{key: n.key, full: n.full, where: n.where, value: n.value}
+		n = &node{key: n.key, full: n.path(), where: n.place(), value: n.value}
 	}
 	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if n.kind != scalar {
@@ -302,10 +302,7 @@ func (w *walker) unknown(l *level, n *node) {
 		}
 	}
 	if !w.labels {
-		n = &node{key: n.key, full: n.full, where: n.where}
-		if leaf := n; leaf.full == "" {
-			leaf.full = n.key
-		}
+		n = &node{key: n.key, full: n.path(), where: n.place()}
 	}
 	// One Problem per label, so that each of several labels is named.
 	n.leaves(func(leaf *node) {
@@ -324,7 +321,7 @@ func (w *walker) unknown(l *level, n *node) {
 
 // respell writes the full key of leaf with n's own part replaced.
 func respell(leaf, n *node, name string) string {
-	full := leaf.full
+	full := leaf.path()
 	if i := strings.LastIndex(strings.ToLower(full), "."+strings.ToLower(n.key)); i >= 0 {
 		rest := full[i+1+len(n.key):]
 		if rest == "" || rest[0] == '.' || rest[0] == '[' {

@@ -31,7 +31,7 @@ func parseYAML(p *places, data []byte) (*node, error) {
 	var n *node
 	var err error
 	if doc.Kind == yaml.DocumentNode && len(doc.Content) > 0 {
-		n, err = y.build(doc.Content[0], "", 0)
+		n, err = y.build(doc.Content[0], 0)
 	}
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ type yamlTree struct {
 	inAlias int
 }
 
-func (y *yamlTree) build(in *yaml.Node, full string, depth int) (*node, error) {
+func (y *yamlTree) build(in *yaml.Node, depth int) (*node, error) {
 	if depth > maxDepth {
 		return nil, unreadable(y.places.at(in.Line, in.Column), "is nested too deeply", "")
 	}
@@ -76,11 +76,11 @@ func (y *yamlTree) build(in *yaml.Node, full string, depth int) (*node, error) {
 			return nil, unreadable(y.places.at(in.Line, in.Column), "aliases stand for too much", "")
 		}
 	}
-	out := &node{full: full, where: y.places.at(in.Line, in.Column)}
+	out := &node{file: y.places, line: in.Line, col: in.Column}
 	switch in.Kind {
 	case yaml.AliasNode:
 		y.inAlias++
-		n, err := y.build(in.Alias, full, depth+1)
+		n, err := y.build(in.Alias, depth+1)
 		y.inAlias--
 		return n, err
 	case yaml.ScalarNode:
@@ -92,20 +92,19 @@ func (y *yamlTree) build(in *yaml.Node, full string, depth int) (*node, error) {
 	case yaml.SequenceNode:
 		out.kind = list
 		for i, c := range in.Content {
-			idx := "[" + strconv.Itoa(i) + "]"
-			k, err := y.build(c, full+idx, depth+1)
+			k, err := y.build(c, depth+1)
 			if err != nil {
 				return nil, err
 			}
-			k.key = idx
-			out.kids = append(out.kids, k)
+			k.key = "[" + strconv.Itoa(i) + "]"
+			out.adopt(k)
 		}
 		return out, nil
 	case yaml.MappingNode:
 		out.kind = object
 		return out, y.mapping(out, in, depth)
 	}
-	return nil, unreadable(out.where, "is no value", "")
+	return nil, unreadable(out.place(), "is no value", "")
 }
 
 // mapping adds the pairs of in to out. Merged keys ("<<") come last: they fill what is
@@ -125,17 +124,17 @@ func (y *yamlTree) mapping(out *node, in *yaml.Node, depth int) error {
 		if key.Kind != yaml.ScalarNode {
 			return unreadable(y.places.at(key.Line, key.Column), "a key must be a word", "")
 		}
-		k, err := y.build(value, join(out.full, key.Value), depth+1)
+		k, err := y.build(value, depth+1)
 		if err != nil {
 			return err
 		}
 		// The place of a pair is that of its key, which is what one looks for.
-		k.key, k.where = key.Value, y.places.at(key.Line, key.Column)
+		k.key, k.line, k.col = key.Value, key.Line, key.Column
 		if seen[k.key] {
-			return unreadable(k.where, "the key "+strconv.Quote(k.key)+" is there twice", "")
+			return unreadable(k.place(), "the key "+strconv.Quote(k.key)+" is there twice", "")
 		}
 		seen[k.key] = true
-		out.kids = append(out.kids, k)
+		out.adopt(k)
 	}
 	for _, m := range merges {
 		if err := y.merge(out, m, seen, depth); err != nil {
@@ -146,7 +145,7 @@ func (y *yamlTree) mapping(out *node, in *yaml.Node, depth int) error {
 }
 
 func (y *yamlTree) merge(out *node, m *yaml.Node, seen map[string]bool, depth int) error {
-	n, err := y.build(m, out.full, depth+1)
+	n, err := y.build(m, depth+1)
 	if err != nil {
 		return err
 	}
@@ -156,12 +155,12 @@ func (y *yamlTree) merge(out *node, m *yaml.Node, seen map[string]bool, depth in
 	}
 	for _, src := range from {
 		if src.kind != object {
-			return unreadable(src.where, "\"<<\" merges groups of keys only", "")
+			return unreadable(src.place(), "\"<<\" merges groups of keys only", "")
 		}
 		for _, k := range src.kids {
 			if !seen[k.key] {
 				seen[k.key] = true
-				out.kids = append(out.kids, k)
+				out.adopt(k)
 			}
 		}
 	}

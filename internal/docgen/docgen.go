@@ -87,17 +87,21 @@ func collect(f *ast.File, found map[string]string) {
 }
 
 // sentence makes a comment a description: one line, without the Go name that a doc
-// comment begins with.
+// comment begins with where what follows can stand alone ("Rule lists", "Rule is").
 func sentence(name string, doc *ast.CommentGroup) string {
 	text := strings.Join(strings.Fields(doc.Text()), " ")
-	for _, start := range []string{name + " is ", name + " are ", name + " "} {
-		if rest, ok := strings.CutPrefix(text, start); ok {
+	if rest, ok := strings.CutPrefix(text, name+" "); ok {
+		verb, after, _ := strings.Cut(rest, " ")
+		switch {
+		case verb == "is" || verb == "are":
+			text = after
+		case strings.HasSuffix(verb, "s") && verb != "as" && verb != "has":
 			text = rest
-			break
 		}
 	}
-	if text == "" {
-		return ""
+	first, rest, _ := strings.Cut(text, " ")
+	if text == "" || strings.HasSuffix(first, ",") || strings.HasPrefix(rest, "or ") {
+		return text // a list of values, spelled as they are
 	}
 	return strings.ToUpper(text[:1]) + text[1:]
 }
