@@ -369,7 +369,9 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, bufio.NewReadWriter(bufio.NewReaderSize(&earlyReader{early, c}, max(len(early), 4096)), bufio.NewWriter(c)), nil
+	br := bufio.NewReaderSize(&earlyReader{early, c}, max(len(early), 4096))
+	_, _ = br.Peek(len(early)) // takers ask Buffered for what is there already
+	return c, bufio.NewReadWriter(br, bufio.NewWriter(c)), nil
 }
 
 // earlyReader reads what was there already, then the connection.

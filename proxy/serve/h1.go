@@ -363,8 +363,14 @@ func (h *h1) finish() {
 	_ = h.c.Close()
 }
 
-// cutOff closes the connection so that the client notices that its answer is not whole.
+// cutOff closes the connection so that the client notices that its answer is not whole: an
+// answer that ends with the connection is reset, others miss their end anyway.
 func (h *h1) cutOff() {
+	if h.ans.noBody || h.ans.sized || h.ans.chunked {
+		_ = h.ans.Flush()
+		_ = h.c.Close()
+		return
+	}
 	if t, ok := h.c.Conn.(*net.TCPConn); ok {
 		_ = t.SetLinger(0)
 	}

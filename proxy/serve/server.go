@@ -5,8 +5,10 @@
 package serve
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -117,7 +119,10 @@ func New(cfg Config) *Server {
 		cfg.Streams = 250
 	}
 	s := &Server{cfg: cfg, conns: map[*h1]struct{}{}, streams: map[net.Conn]struct{}{}}
-	s.base = &http.Server{MaxHeaderBytes: cfg.MaxHead, ReadHeaderTimeout: cfg.ReadTimeout}
+	s.base = &http.Server{
+		MaxHeaderBytes: cfg.MaxHead, ReadHeaderTimeout: cfg.ReadTimeout,
+		ErrorLog: log.New(debugLog{cfg.Log}, "", 0), // what clients do wrong is no error of ours
+	}
 	s.h2 = &http2.Server{
 		MaxConcurrentStreams:      cfg.Streams,
 		MaxDecoderHeaderTableSize: cfg.DecoderTable,
@@ -129,6 +134,14 @@ func New(cfg Config) *Server {
 	}
 	s.matcher.Store(&matcherBox{nobody{}})
 	return s
+}
+
+// debugLog takes the lines of a log.Logger.
+type debugLog struct{ zerolog.Logger }
+
+func (l debugLog) Write(p []byte) (int, error) {
+	l.Debug().Bytes("text", bytes.TrimSpace(p)).Msg("HTTP/2 connection")
+	return len(p), nil
 }
 
 // nobody matches nothing.

@@ -37,8 +37,11 @@ type talk struct {
 // askH1 asks by HTTP/1.1. A kept connection that turns out to be stale is replaced by a
 // new one where the request cannot have been acted upon, or may be repeated.
 func (c *Client) askH1(ctx context.Context, call *Call, p *pool) (Result, *Error) {
-	for {
-		cn := p.get(time.Now())
+	for again := false; ; again = true {
+		var cn *conn
+		if !again { // after one stale connection a new one: a request must not kill server after server
+			cn = p.get(time.Now())
+		}
 		if cn == nil {
 			var err *Error
 			if cn, err = p.dial(ctx, call); err != nil {

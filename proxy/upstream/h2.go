@@ -126,7 +126,11 @@ type stream struct {
 	cc     *http2.ClientConn
 	body   *streamBody
 	headed bool
-	gone   error // the client did not take an interim answer
+	watch  watching
+
+	mu   sync.Mutex // RoundTrip may report interim answers after it has returned
+	over bool
+	gone error // the client did not take an interim answer
 }
 
 // errSlow ends a request whose answer takes too long.
@@ -137,24 +141,27 @@ func (s *stream) run(ctx context.Context) (Result, *Error) {
 	parent := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if s.call.Watch != nil && s.call.Body == nil {
-		defer s.call.Watch()()
-	}
+	defer s.watch.end()
 	if h := s.p.ep.Transport.ResponseHeaderTimeout; h > 0 {
 		t := time.AfterFunc(h, func() { cancel(errSlow) })
 		defer t.Stop()
 	}
 	req := s.request(ctx)
+	s.watch.want(s.call.Watch, s.body == nil)
 	if s.body != nil {
 		defer s.body.finish()
 	}
 	resp, err := s.cc.RoundTrip(req)
+	s.mu.Lock()
+	s.over = true
+	gone := s.gone
+	s.mu.Unlock()
 	if err != nil {
 		return Answered, s.fail(parent, ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if s.gone != nil {
-		return Answered, &Error{Reason: exchange.ClientGone, Err: s.gone}
+	if gone != nil {
+		return Answered, &Error{Reason: exchange.ClientGone, Err: gone}
 	}
 	s.call.OriginStatus = resp.StatusCode
 	fromH2(ex, resp)
@@ -169,20 +176,22 @@ func (s *stream) run(ctx context.Context) (Result, *Error) {
 	return Done, nil
 }
 
+// request is the exchange's request for RoundTrip. It shares no memory with the exchange:
+// RoundTrip may still encode it after it has returned.
 func (s *stream) request(ctx context.Context) *http.Request {
 	ex, ep := s.call.Ex, s.p.ep
 	o := wire.OptionsFor(ex)
-	u := &url.URL{Scheme: "https", Host: ep.Addr, RawQuery: ex.Req.Query, ForceQuery: ex.Req.HasQuery}
+	u := &url.URL{Scheme: "https", Host: ep.Addr, RawQuery: strings.Clone(ex.Req.Query), ForceQuery: ex.Req.HasQuery}
 	if ep.Scheme == "h2c" {
 		u.Scheme = "http"
 	}
-	u.Opaque = o.Prefix + ex.Req.Path
+	u.Opaque = strings.Clone(o.Prefix + ex.Req.Path)
 	if strings.HasPrefix(u.Opaque, "//") {
 		// An opaque part that begins so would be taken for an authority.
 		u.Path, _ = url.PathUnescape(u.Opaque)
 		u.RawPath, u.Opaque = u.Opaque, ""
 	}
-	req := &http.Request{Method: ex.Req.Method, URL: u, Host: ex.Req.Host, Header: http.Header{}, ContentLength: 0}
+	req := &http.Request{Method: strings.Clone(ex.Req.Method), URL: u, Host: strings.Clone(ex.Req.Host), Header: http.Header{}}
 	if o.Host != "" {
 		req.Host = o.Host
 	}
@@ -196,17 +205,18 @@ func (s *stream) request(ctx context.Context) *http.Request {
 				req.Trailer = http.Header{}
 			}
 			for n := range strings.SplitSeq(f.Value, ",") {
-				req.Trailer[textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(n))] = nil
+				req.Trailer[strings.Clone(textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(n)))] = nil
 			}
 			continue
 		}
-		req.Header[k] = append(req.Header[k], f.Value)
+		k = strings.Clone(k)
+		req.Header[k] = append(req.Header[k], strings.Clone(f.Value))
 	}
 	if len(req.Header["User-Agent"]) == 0 {
 		req.Header["User-Agent"] = []string{""} // none, rather than the library's own
 	}
 	if src := s.source(); src != nil {
-		s.body = &streamBody{src: src, trailer: req.Trailer}
+		s.body = &streamBody{src: src, trailer: req.Trailer, read: s.watch.released}
 		s.body.cond.L = &s.body.mu
 		req.Body = s.body
 		req.ContentLength = -1
@@ -241,7 +251,9 @@ func (w *wholeSource) Stop()                      {}
 
 // interim passes a 1xx head on; RoundTrip calls it before it returns.
 func (s *stream) interim(code int, h textproto.MIMEHeader) error {
-	if code == http.StatusContinue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || code == http.StatusContinue {
 		return nil
 	}
 	var f exchange.Fields
@@ -369,6 +381,7 @@ func unusable(err error) bool {
 type streamBody struct {
 	src     Source
 	trailer http.Header
+	read    func() // called at the end of the body
 
 	mu      sync.Mutex
 	cond    sync.Cond
@@ -387,6 +400,9 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	b.began, b.reading = true, true
 	b.mu.Unlock()
 	n, err := b.src.Read(p)
+	if err == io.EOF {
+		b.read()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reading = false
@@ -396,7 +412,7 @@ func (b *streamBody) Read(p []byte) (int, error) {
 			for _, f := range tr.All() {
 				k := textproto.CanonicalMIMEHeaderKey(f.Name)
 				if _, announced := b.trailer[k]; announced {
-					b.trailer[k] = append(b.trailer[k], f.Value)
+					b.trailer[k] = append(b.trailer[k], strings.Clone(f.Value))
 				}
 			}
 		}
