@@ -129,13 +129,16 @@ func (c *compiler) router(d *routerDraft) {
 		c.fail(d, "service", config.CodeUnknownService, errors.New("the router names no service"), "set service")
 		return
 	}
-	name := qualify(r.Service, d.name)
-	svc, err := c.services.get(name, nil)
+	svc, err := c.services.get(d.service, nil)
 	if err != nil {
 		code, hint := codeOf(err, config.CodeInvalidService)
 		c.fail(d, "service", code, err, hint)
 	}
-	items, merr := c.chains.build(d.name, slices.Concat(r.Middlewares, svc.middlewares))
+	names := r.Middlewares
+	if len(svc.middlewares) > 0 {
+		names = slices.Concat(names, svc.middlewares)
+	}
+	items, merr := c.chains.build(d.name, names)
 	if merr != nil {
 		d.broken = d.broken || err == nil && merr.protects
 		c.fail(d, "middlewares", merr.code, merr, merr.hint)
@@ -143,23 +146,34 @@ func (c *compiler) router(d *routerDraft) {
 	if d.info.Status == config.StatusDisabled {
 		return
 	}
-	d.route = c.newRoute(d, name)
+	d.route = c.newRoute(d)
 	d.route.Ops, d.route.Tail, d.route.To = c.compose(items, svc.child)
 }
 
-func (c *compiler) newRoute(d *routerDraft, service string) *exchange.Route {
-	r := d.info.Router
-	return &exchange.Route{
-		Router: d.name, Service: service, Rule: r.Rule, Priority: r.Priority,
-		Internal:    strings.HasSuffix(service, internalSuffix),
-		NoAccessLog: !*r.Observability.AccessLogs,
-		NoMetrics:   !*r.Observability.Metrics,
-	}
+func (c *compiler) newRoute(d *routerDraft) *exchange.Route {
+	r, route := d.info.Router, c.slabs.routes.make()
+	route.Router, route.Service, route.Rule, route.Priority = d.name, d.service, r.Rule, r.Priority
+	route.Internal = strings.HasSuffix(d.service, internalSuffix)
+	route.NoAccessLog, route.NoMetrics = !*r.Observability.AccessLogs, !*r.Observability.Metrics
+	return route
 }
 
-// listen finds the entry points of a router.
+// listen finds the entry points of a router. Most routers have the default ones or just
+// one, so those answers are shared.
 func (c *compiler) listen(d *routerDraft) {
-	for _, ep := range d.info.EntryPoints {
+	eps, key := d.info.EntryPoints, ""
+	switch {
+	case len(eps) == 1:
+		key = eps[0]
+	case len(eps) > 0 && len(eps) == len(c.in.DefaultEntryPoints) && &eps[0] == &c.in.DefaultEntryPoints[0]:
+		key = "\x00default"
+	}
+	if u, ok := c.using[key]; ok && key != "" {
+		d.info.Using = u
+		return
+	}
+	var using []string
+	for _, ep := range eps {
 		if e := c.in.EntryPoints[ep]; e == nil || isUDP(e) {
 			text := fmt.Sprintf("entryPoint %q doesn't exist", ep)
 			if e != nil {
@@ -168,13 +182,17 @@ func (c *compiler) listen(d *routerDraft) {
 			c.warn(d, "entryPoints", config.CodeUnknownEntryPoint, text, suggest(ep, c.in.EntryPoints))
 			continue
 		}
-		if !slices.Contains(d.info.Using, ep) {
-			d.info.Using = append(d.info.Using, ep)
+		if !slices.Contains(using, ep) {
+			using = append(using, ep)
 		}
 	}
-	slices.Sort(d.info.Using)
-	if len(d.info.Using) == 0 {
+	slices.Sort(using)
+	if len(using) == 0 {
 		c.fail(d, "entryPoints", config.CodeUnknownEntryPoint, errors.New("no valid entryPoint for this router"), "")
+	}
+	d.info.Using = using
+	if key != "" && d.info.Status == config.StatusEnabled {
+		c.using[key] = using
 	}
 }
 
@@ -184,7 +202,7 @@ func isUDP(e *config.EntryPoint) bool { return strings.HasSuffix(strings.ToLower
 func (c *compiler) relate() {
 	for _, d := range c.sorted {
 		name, r := d.name, d.info.Router
-		if s := c.run.Services[qualify(r.Service, name)]; s != nil {
+		if s := c.run.Services[d.service]; s != nil {
 			s.UsedBy = append(s.UsedBy, name)
 		}
 		for _, m := range r.Middlewares {
@@ -261,11 +279,18 @@ func (c *compiler) order(a, b *routerDraft) int {
 	return c.rank(a.name) - c.rank(b.name) // names are in order already
 }
 
+// builtInPrecedence is the reference's order of the providers that there are, where none is configured.
+var builtInPrecedence = []string{"swarm", "docker", "file", "http", "rest"}
+
 func (c *compiler) rank(name string) int {
-	if i := slices.Index(c.in.Precedence, providerOf(name)); i >= 0 {
+	list := c.in.Precedence
+	if len(list) == 0 {
+		list = builtInPrecedence
+	}
+	if i := slices.Index(list, providerOf(name)); i >= 0 {
 		return i
 	}
-	return len(c.in.Precedence)
+	return len(list)
 }
 
 // duplicates says which routers can never be reached because another has the same rule.

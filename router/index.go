@@ -15,6 +15,7 @@ type index struct {
 	label  map[string]*paths // what follows the first label of a host
 	labels map[string]*paths // what follows any dot of a host
 	any    paths
+	slab   slab[paths]
 }
 
 // paths are the rules under one host, by path. Lists hold ranks, lowest first.
@@ -48,11 +49,11 @@ func (ix *index) paths(k rule.Key) *paths {
 		return &ix.any
 	}
 	if *m == nil {
-		*m = map[string]*paths{}
+		*m = make(map[string]*paths, len(ix.rules))
 	}
 	p := (*m)[k.Host]
 	if p == nil {
-		p = &paths{}
+		p = ix.slab.make()
 		(*m)[k.Host] = p
 	}
 	return p

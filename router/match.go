@@ -59,7 +59,7 @@ func newSet(drafts []*routerDraft) *set {
 		s.routes[i] = mounted{route: d.route}
 		if d.route == nil {
 			s.routes[i] = mounted{broken: true, route: &exchange.Route{
-				Router: d.name, Service: qualify(d.info.Service, d.name), Rule: d.info.Rule, Priority: d.info.Priority,
+				Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority,
 				Broken:      exchange.RouterBroken,
 				NoAccessLog: !*d.info.Observability.AccessLogs,
 				NoMetrics:   !*d.info.Observability.Metrics,

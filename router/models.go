@@ -22,8 +22,11 @@ func (c *compiler) prepare() {
 		h = &config.HTTP{}
 	}
 	c.run.Services = make(map[string]*config.ServiceInfo, len(h.Services)+len(c.in.Internal)+1)
+	var infos slab[config.ServiceInfo]
 	for name, s := range h.Services {
-		c.run.Services[name] = &config.ServiceInfo{Service: s, Status: config.StatusEnabled}
+		info := infos.make()
+		info.Service, info.Status = s, config.StatusEnabled
+		c.run.Services[name] = info
 	}
 	for name := range c.in.Internal {
 		c.internalService(name)
@@ -33,6 +36,7 @@ func (c *compiler) prepare() {
 	for name, m := range h.Middlewares {
 		c.run.Middlewares[name] = &config.MiddlewareInfo{Middleware: m, Status: config.StatusEnabled}
 	}
+	c.findModels()
 	c.run.Routers = make(map[string]*config.RouterInfo, len(h.Routers))
 	for name, r := range h.Routers {
 		c.attach(name, r)
@@ -57,48 +61,54 @@ func (c *compiler) attach(name string, r *config.Router) {
 	if len(eps) == 0 {
 		eps = c.in.DefaultEntryPoints
 	}
+	if len(c.models) == 0 {
+		c.addRouter(name, name, r, eps, nil)
+		return
+	}
 	var plain []string
 	for _, ep := range eps {
-		m := c.model(ep)
+		m := c.models[ep]
 		if m == nil {
 			plain = append(plain, ep)
 			continue
-		}
-		cp := *r
-		cp.EntryPoints = []string{ep}
-		cp.Middlewares = slices.Concat(m.HTTP.Middlewares, r.Middlewares)
-		if t := m.HTTP.TLS; cp.TLS == nil && t != nil {
-			cp.TLS = &config.RouterTLS{Options: t.Options, CertResolver: t.CertResolver, Domains: t.Domains}
 		}
 		as := name
 		if len(eps) > 1 {
 			as = ep + "-" + name
 		}
-		c.addRouter(as, name, &cp, m.Observability)
+		c.addRouter(as, name, r, []string{ep}, m)
 	}
 	if len(plain) > 0 || len(eps) == 0 {
-		cp := *r
-		cp.EntryPoints = plain
-		c.addRouter(name, name, &cp, nil)
+		c.addRouter(name, name, r, plain, nil)
 	}
 }
 
-// model returns the entry point if it has settings that its routers inherit.
-func (c *compiler) model(name string) *config.EntryPoint {
-	ep := c.in.EntryPoints[name]
-	if ep == nil {
-		return nil
-	}
+// findModels finds the entry points with settings that their routers inherit.
+func (c *compiler) findModels() {
 	off := func(b *bool) bool { return b != nil && !*b }
-	o := ep.Observability
-	if len(ep.HTTP.Middlewares) > 0 || ep.HTTP.TLS != nil || c.in.DefaultRuleSyntax != "" ||
-		o != nil && (off(o.AccessLogs) || off(o.Metrics) || off(o.Tracing) || o.TraceVerbosity != "" && o.TraceVerbosity != "minimal") {
-		return ep
+	for name, ep := range c.in.EntryPoints {
+		o := ep.Observability
+		if len(ep.HTTP.Middlewares) > 0 || ep.HTTP.TLS != nil || c.in.DefaultRuleSyntax != "" ||
+			o != nil && (off(o.AccessLogs) || off(o.Metrics) || off(o.Tracing) || o.TraceVerbosity != "" && o.TraceVerbosity != "minimal") {
+			c.models[name] = ep
+		}
 	}
-	return nil
 }
 
-func (c *compiler) addRouter(name, source string, r *config.Router, o *config.EntryPointObservability) {
+// addRouter adds a copy of a router on these entry points, with the settings of model
+// unless that is nil.
+func (c *compiler) addRouter(name, source string, cfg *config.Router, eps []string, model *config.EntryPoint) {
+	r := c.slabs.routers.make()
+	*r = *cfg
+	r.EntryPoints = eps
+	var o *config.EntryPointObservability
+	if model != nil {
+		r.Middlewares = slices.Concat(model.HTTP.Middlewares, r.Middlewares)
+		if t := model.HTTP.TLS; r.TLS == nil && t != nil {
+			r.TLS = &config.RouterTLS{Options: t.Options, CertResolver: t.CertResolver, Domains: t.Domains}
+		}
+		o = model.Observability
+	}
 	if r.RuleSyntax == "" {
 		r.RuleSyntax = c.in.DefaultRuleSyntax
 	}
@@ -107,19 +117,23 @@ func (c *compiler) addRouter(name, source string, r *config.Router, o *config.En
 	} else {
 		r.Observability = observability(r.Observability, o)
 	}
-	r.Middlewares = slices.Clone(r.Middlewares)
-	for i, m := range r.Middlewares {
-		r.Middlewares[i] = qualify(m, name)
+	if len(r.Middlewares) > 0 {
+		r.Middlewares = slices.Clone(r.Middlewares)
+		for i, m := range r.Middlewares {
+			r.Middlewares[i] = qualify(m, name)
+		}
 	}
-	d := &routerDraft{name: name, source: source, info: &config.RouterInfo{Router: r, Status: config.StatusEnabled}}
-	if o := c.http[name]; o != nil {
+	d := c.slabs.drafts.make()
+	d.name, d.source, d.service, d.info = name, source, qualify(r.Service, name), c.slabs.infos.make()
+	d.info.Router, d.info.Status = r, config.StatusEnabled
+	if old := c.http[name]; old != nil {
 		c.problem("router "+name, "", config.CodeConflict, config.Error,
 			"two routers come by this name, one of them by its entry point's settings", "rename one")
-		if o.source <= source { // whichever came first out of the map
+		if old.source <= source { // whichever came first out of the map
 			return
 		}
-		*o = *d
-		d = o
+		*old = *d
+		d = old
 	} else {
 		c.http[name], c.sorted = d, append(c.sorted, d)
 	}

@@ -155,6 +155,16 @@ type compiler struct {
 	options  map[string]error // of TLS options, by name; nil means usable
 	seen     map[string]bool  // problems said and certificates asked for already
 	allOn    *config.RouterObservability
+	// models are the entry points with settings that their routers inherit.
+	models map[string]*config.EntryPoint
+	// using holds the valid entry points of single names and of the default list.
+	using map[string][]string
+	slabs struct {
+		routers slab[config.Router]
+		infos   slab[config.RouterInfo]
+		drafts  slab[routerDraft]
+		routes  slab[exchange.Route]
+	}
 }
 
 // routerDraft is an HTTP router on its way into the Table.
@@ -162,9 +172,11 @@ type routerDraft struct {
 	name string
 	// source is the name as configured, which differs where an entry point renamed it.
 	source string
-	info   *config.RouterInfo
-	rule   *rule.Rule
-	route  *exchange.Route
+	// service is the full name of its service, or "".
+	service string
+	info    *config.RouterInfo
+	rule    *rule.Rule
+	route   *exchange.Route
 	// broken is set where the router cannot be served but must not be passed over either.
 	broken bool
 	// options is the name of its TLS options.
@@ -180,6 +192,8 @@ func newCompiler(in *Input) *compiler {
 		run:     &config.Runtime{Problems: slices.Clone(in.Problems)},
 		options: map[string]error{},
 		seen:    map[string]bool{},
+		models:  map[string]*config.EntryPoint{},
+		using:   map[string][]string{},
 	}
 	n := 0
 	if in.Config.HTTP != nil {

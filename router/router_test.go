@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -189,114 +188,6 @@ func TestRoutersAreMountedWhereTheyBelong(t *testing.T) {
 	}
 }
 
-func TestStatesOfWhatIsWrong(t *testing.T) {
-	in := input(&config.HTTP{
-		Routers: map[string]*config.Router{
-			"ok@x":      {Rule: "Host(`ok.test`)", Service: "s"},
-			"rule@x":    {Rule: "Host(`x", Service: "s"},
-			"nosvc@x":   {Rule: "Host(`a`)"},
-			"ghost@x":   {Rule: "Host(`b`)", Service: "ss"},
-			"far@x":     {Rule: "Host(`c`)", Service: "s@docker"},
-			"nomw@x":    {Rule: "Host(`d`)", Service: "s", Middlewares: []string{"pfx", "ghost"}},
-			"badmw@x":   {Rule: "Host(`e`)", Service: "s", Middlewares: []string{"bad"}},
-			"half@x":    {Rule: "Host(`f`)", Service: "s", EntryPoints: []string{"web", "ghost", "dns"}},
-			"nowhere@x": {Rule: "Host(`g`)", Service: "s", EntryPoints: []string{"wep"}},
-			"max@x":     {Rule: "Host(`h`)", Service: "s", Priority: math.MaxInt},
-			"loop@x":    {Rule: "Host(`i`)", Service: "s", Middlewares: []string{"c1"}},
-			"sloop@x":   {Rule: "Host(`j`)", Service: "w1"},
-			"nil@x":     {Rule: "Host(`k`)", Service: "nil"},
-			"two@x":     {Rule: "Host(`l`)", Service: "two"},
-			"tr@x":      {Rule: "Host(`m`)", Service: "tr"},
-			"badtr@x":   {Rule: "Host(`n`)", Service: "badtr"},
-			"child@x":   {Rule: "Host(`o`)", Service: "s", ParentRefs: []string{"ok"}},
-			"opt@x":     {Rule: "Host(`p`)", Service: "s", TLS: &config.RouterTLS{Options: "nosuch"}},
-			"badopt@x":  {Rule: "Host(`q`)", Service: "s", TLS: &config.RouterTLS{Options: "bad"}},
-			"idn@x":     {Rule: "Host(`bücher.test`)", Service: "s"},
-			"ascii@x":   {Rule: "Host(`xn--bcher-kva.test`)", Service: "s"},
-			"idn2@x":    {Rule: "Host(`höfe.test`)", Service: "s"},
-		},
-		Services: map[string]*config.Service{
-			"s@x":   lb("http://127.0.0.1:1"),
-			"w1@x":  {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "w2"}}}},
-			"w2@x":  {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "w1"}}}},
-			"nil@x": {}, "two@x": {LoadBalancer: &config.LoadBalancer{}, Mirroring: &config.Mirroring{}},
-			"tr@x":    {LoadBalancer: &config.LoadBalancer{ServersTransport: "nosuch"}},
-			"badtr@x": {LoadBalancer: &config.LoadBalancer{ServersTransport: "bad"}},
-		},
-		Middlewares: map[string]*config.Middleware{
-			"pfx@x": {AddPrefix: &config.AddPrefix{}}, "bad@x": {AddPrefix: &config.AddPrefix{}},
-			"c1@x": {Chain: &config.Chain{Middlewares: []string{"pfx", "c2"}}}, "c2@x": {Chain: &config.Chain{Middlewares: []string{"c1"}}},
-			"unused@x": {IPAllowList: &config.IPAllowList{}},
-		},
-		ServersTransports: map[string]*config.ServersTransport{"bad@x": {}},
-	})
-	in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{"bad@x": {CipherSuites: []string{"bad"}}}}
-	table := Compile(in)
-	for name, want := range map[string]struct {
-		status config.Status
-		code   string
-		text   string
-	}{
-		"ok@x":      {config.StatusEnabled, "", ""},
-		"rule@x":    {config.StatusDisabled, config.CodeInvalidRule, "close it"},
-		"nosvc@x":   {config.StatusDisabled, config.CodeUnknownService, "set service"},
-		"ghost@x":   {config.StatusDisabled, config.CodeUnknownService, "did you mean s?"},
-		"far@x":     {config.StatusDisabled, config.CodeUnknownService, "write s@x"},
-		"nomw@x":    {config.StatusDisabled, config.CodeUnknownMiddleware, "ghost@x"},
-		"badmw@x":   {config.StatusDisabled, config.CodeInvalidMiddleware, "cannot be built"},
-		"half@x":    {config.StatusWarning, config.CodeUnknownEntryPoint, "ghost"},
-		"nowhere@x": {config.StatusDisabled, config.CodeUnknownEntryPoint, "did you mean web?"},
-		"max@x":     {config.StatusDisabled, config.CodeInvalidValue, "highest"},
-		"loop@x":    {config.StatusDisabled, config.CodeLoop, "c1@x > c2@x > c1@x"},
-		"sloop@x":   {config.StatusDisabled, config.CodeLoop, "w1@x > w2@x > w1@x"},
-		"nil@x":     {config.StatusDisabled, config.CodeInvalidService, "no kind"},
-		"two@x":     {config.StatusDisabled, config.CodeInvalidService, "two kinds"},
-		"tr@x":      {config.StatusDisabled, config.CodeUnknownTransport, "nosuch@x"},
-		"badtr@x":   {config.StatusDisabled, config.CodeInvalidService, "no such file"},
-		"child@x":   {config.StatusDisabled, config.CodeUnsupported, "parent"},
-		"opt@x":     {config.StatusDisabled, config.CodeUnknownTLSOptions, "nosuch@x"},
-		"badopt@x":  {config.StatusDisabled, config.CodeInvalidValue, "cipher"},
-		"idn@x":     {config.StatusDisabled, config.CodeDuplicateHost, "ascii@x"},
-		"ascii@x":   {config.StatusEnabled, "", ""},
-		"idn2@x":    {config.StatusEnabled, "", ""},
-	} {
-		r := table.Runtime.Routers[name]
-		if r.Status != want.status || (len(r.Errors) > 0) != (want.status != config.StatusEnabled) {
-			t.Errorf("%s: %s %v, want %s", name, r.Status, r.Errors, want.status)
-		}
-		var found bool
-		for _, p := range table.Runtime.Problems {
-			found = found || p.Object == "router "+name && p.Code == want.code && strings.Contains(p.String(), want.text) && p.Provider == "x"
-		}
-		if found != (want.code != "") {
-			t.Errorf("%s: no problem %s with %q", name, want.code, want.text)
-		}
-	}
-	run := table.Runtime
-	if m := run.Routers["nomw@x"].Middlewares; !slices.Equal(m, []string{"pfx@x", "ghost@x"}) {
-		t.Errorf("middlewares of nomw@x are %v", m)
-	}
-	if !slices.Equal(run.Routers["half@x"].Using, []string{"web"}) {
-		t.Errorf("half@x uses %v", run.Routers["half@x"].Using)
-	}
-	for name, want := range map[string]config.Status{"bad@x": "disabled", "c1@x": "disabled", "c2@x": "disabled", "pfx@x": "enabled", "unused@x": "enabled"} {
-		if got := run.Middlewares[name]; got.Status != want {
-			t.Errorf("middleware %s: %s %v", name, got.Status, got.Errors)
-		}
-	}
-	for name, want := range map[string]config.Status{"nil@x": "disabled", "tr@x": "disabled", "w1@x": "disabled", "s@x": "enabled", "noop@internal": "enabled"} {
-		if got := run.Services[name]; got == nil || got.Status != want {
-			t.Errorf("service %s: %+v", name, got)
-		}
-	}
-	if tr := run.Services["tr@x"].LoadBalancer.ServersTransport; tr != "nosuch@x" {
-		t.Errorf("the transport shows as %q", tr)
-	}
-	if got := routerOf(ask(t, table, "web", "http://xn--hfe-sna.test/")); got != "idn2@x" {
-		t.Errorf("a host in Unicode: %s", got)
-	}
-}
-
 func TestABrokenGuardIsNotPassedOver(t *testing.T) {
 	table := Compile(input(&config.HTTP{
 		Routers: map[string]*config.Router{
@@ -467,82 +358,6 @@ func TestComposition(t *testing.T) {
 	}
 }
 
-func TestTLSOptionsOfHosts(t *testing.T) {
-	in := input(&config.HTTP{
-		Routers: map[string]*config.Router{
-			"r1@x":   {Rule: "Host(`a.test`) && Path(`/1`)", Service: "s", TLS: &config.RouterTLS{Options: "v13"}},
-			"r2@x":   {Rule: "Host(`a.test`) && Path(`/2`)", Service: "s", TLS: &config.RouterTLS{Options: "mtls"}},
-			"same@x": {Rule: "Host(`same.test`) || Host(`*.w.test`)", Service: "s", TLS: &config.RouterTLS{Options: "mtls@x"}},
-			"not@x":  {Rule: "!Host(`not.test`)", Service: "s", Priority: 1, TLS: &config.RouterTLS{Options: "mtls"}},
-			"def@x":  {Rule: "Host(`def.test`)", Service: "s", TLS: &config.RouterTLS{}},
-		},
-		Services: map[string]*config.Service{"s@x": lb()},
-	})
-	in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{"v13@x": {}, "mtls@x": {}}}
-	table := Compile(in)
-	if got := fmt.Sprint(table.HostOptions()); got != "map[*.w.test:mtls@x same.test:mtls@x]" {
-		t.Errorf("host options %s", got)
-	}
-	if r := table.Runtime.Routers["r1@x"]; r.Status != config.StatusWarning || len(r.Errors) != 1 {
-		t.Errorf("r1@x: %s %v", r.Status, r.Errors)
-	}
-	for url, want := range map[string]string{
-		"https://same.test/":              "same@x",
-		"https://same.test|def.test/":     "misdirected",
-		"https://SAME.test:443|def.test/": "misdirected",
-		"https://same.test.|def.test/":    "misdirected",
-		"https://def.test|same.test/":     "misdirected",
-		"https://same.test|q.w.test/":     "same@x",
-		"https://x.w.test|y.w.test/":      "same@x",
-		"https://def.test|other.test/":    "def@x",
-		"https://same.test|SAME.test/":    "same@x",
-		"https://a.test|def.test/1":       "r1@x",
-		"https://same.test|/":             "misdirected",
-	} {
-		if got := routerOf(ask(t, table, "websecure", url)); got != want {
-			t.Errorf("%s: %s, want %s", url, got, want)
-		}
-	}
-}
-
-func TestCertificates(t *testing.T) {
-	tlsFor := func(r string, d ...config.Domain) *config.RouterTLS {
-		return &config.RouterTLS{CertResolver: r, Domains: d}
-	}
-	in := input(&config.HTTP{
-		Routers: map[string]*config.Router{
-			"a@x": {Rule: "Host(`a.test`) || Host(`B.test.`) && !Host(`no.test`)", Service: "s", TLS: tlsFor("le")},
-			"b@x": {Rule: "Host(`rule.test`)", Service: "s", TLS: tlsFor("le", config.Domain{Main: "m.test", SANs: []string{"n.test"}})},
-			"c@x": {Rule: "Host(`a.test`) || Host(`b.test`)", Service: "s", TLS: tlsFor("le"), Priority: 3},
-			"d@x": {Rule: "Path(`/`)", Service: "s", TLS: tlsFor("le")},
-			"e@x": {Rule: "Host(`e.test`)", Service: "s", TLS: tlsFor("lee")},
-			"f@x": {Rule: "Host(`f.test`)", Service: "ghost", TLS: tlsFor("le")},
-			"g@x": {Rule: "Host(`g.test`)", Service: "s"},
-		},
-		Services: map[string]*config.Service{"s@x": lb()},
-	})
-	in.Resolvers = []string{"le"}
-	in.Config.TCP = &config.TCP{
-		Routers:  map[string]*config.TCPRouter{"t@x": {Rule: "HostSNI(`t.test`)", Service: "t", TLS: &config.TCPRouterTLS{CertResolver: "le"}}},
-		Services: map[string]*config.TCPService{"t@x": {LoadBalancer: &config.TCPLoadBalancer{}}},
-	}
-	table := Compile(in)
-	var got []string
-	for _, c := range table.Certificates() {
-		got = append(got, fmt.Sprint(c.Resolver, " ", c.Domain.Main, c.Domain.SANs))
-	}
-	if want := "le a.test[b.test],le m.test[n.test],le t.test[]"; strings.Join(got, ",") != want {
-		t.Errorf("certificates %q, want %q", got, want)
-	}
-	codes := map[string]bool{}
-	for _, p := range table.Runtime.Problems {
-		codes[p.Object+" "+p.Code] = true
-	}
-	if !codes["router e@x unknown_resolver"] || !codes["router d@x invalid_value"] {
-		t.Errorf("problems %v", table.Runtime.Problems)
-	}
-}
-
 func TestOrderIsDeterministic(t *testing.T) {
 	h := &config.HTTP{
 		Routers: map[string]*config.Router{
@@ -552,9 +367,9 @@ func TestOrderIsDeterministic(t *testing.T) {
 		},
 		Services: map[string]*config.Service{"s@file": lb()},
 	}
-	for precedence, want := range map[string]string{"": "a@file", "docker,file": "c@docker", "file": "a@file", "swarm": "a@file", "docker": "c@docker"} {
+	for precedence, want := range map[string]string{"": "c@docker", "docker,file": "c@docker", "file": "a@file", "swarm": "a@file", "docker": "c@docker"} {
 		in := input(h)
-		in.Precedence = strings.Split(precedence, ",")
+		in.Precedence = strings.FieldsFunc(precedence, func(r rune) bool { return r == ',' })
 		table := Compile(in)
 		if got := routerOf(ask(t, table, "web", "http://x/a")); got != want {
 			t.Errorf("precedence %q: %s, want %s", precedence, got, want)

@@ -40,6 +40,7 @@ type services struct {
 	c          *compiler
 	built      map[string]*service
 	transports map[string]transportResult
+	slab       slab[service]
 }
 
 type transportResult struct {
@@ -71,8 +72,8 @@ func (s *services) get(name string, stack []string) (*service, error) {
 	if info == nil {
 		return &service{}, coded(config.CodeUnknownService, suggest(name, s.c.run.Services), "the service %q does not exist", name)
 	}
-	b := &service{}
-	b.child, b.err = s.build(name, info, append(slices.Clone(stack), name))
+	b := s.slab.make()
+	b.child, b.err = s.build(name, info, stack)
 	for _, m := range info.Middlewares {
 		b.middlewares = append(b.middlewares, qualify(m, name))
 	}
@@ -116,11 +117,13 @@ func showCookie(info *config.ServiceInfo, balancer any) {
 }
 
 func (s *services) build(name string, info *config.ServiceInfo, stack []string) (balance.Child, error) {
-	if h := s.c.in.Internal[name]; h != nil {
-		return balance.Child{Name: name, Handler: h}, nil
-	}
-	if name == noop {
-		return balance.Child{Name: name, Handler: http.HandlerFunc(teapot)}, nil
+	if strings.HasSuffix(name, internalSuffix) {
+		if h := s.c.in.Internal[name]; h != nil {
+			return balance.Child{Name: name, Handler: h}, nil
+		}
+		if name == noop {
+			return balance.Child{Name: name, Handler: http.HandlerFunc(teapot)}, nil
+		}
 	}
 	switch kinds := serviceKinds(info.Service); len(kinds) {
 	case 0:
@@ -129,11 +132,13 @@ func (s *services) build(name string, info *config.ServiceInfo, stack []string) 
 	default:
 		return balance.Child{}, fmt.Errorf("the service has two kinds, %s and %s", kinds[0], kinds[1])
 	}
-	d, f := s.c.table.draft, s.c.in.Parts.Forward
 	cfg := info.Service
-	switch {
-	case cfg.LoadBalancer != nil:
+	if cfg.LoadBalancer != nil {
 		return s.loadBalancer(name, info)
+	}
+	d, f := s.c.table.draft, s.c.in.Parts.Forward
+	stack = append(slices.Clone(stack), name)
+	switch {
 	case cfg.Weighted != nil:
 		kids, err := s.children(name, weightedNames(cfg.Weighted.Services), stack)
 		if err != nil {
@@ -168,7 +173,7 @@ func (s *services) build(name string, info *config.ServiceInfo, stack []string) 
 func teapot(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
 
 func serviceKinds(s *config.Service) []string {
-	var kinds []string
+	kinds := make([]string, 0, 5)
 	add := func(set bool, name string) {
 		if set {
 			kinds = append(kinds, name)

@@ -1,0 +1,118 @@
+package router
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+func TestStatesOfWhatIsWrong(t *testing.T) {
+	in := input(&config.HTTP{
+		Routers: map[string]*config.Router{
+			"ok@x":      {Rule: "Host(`ok.test`)", Service: "s"},
+			"rule@x":    {Rule: "Host(`x", Service: "s"},
+			"nosvc@x":   {Rule: "Host(`a`)"},
+			"ghost@x":   {Rule: "Host(`b`)", Service: "ss"},
+			"far@x":     {Rule: "Host(`c`)", Service: "s@docker"},
+			"nomw@x":    {Rule: "Host(`d`)", Service: "s", Middlewares: []string{"pfx", "ghost"}},
+			"badmw@x":   {Rule: "Host(`e`)", Service: "s", Middlewares: []string{"bad"}},
+			"half@x":    {Rule: "Host(`f`)", Service: "s", EntryPoints: []string{"web", "ghost", "dns"}},
+			"nowhere@x": {Rule: "Host(`g`)", Service: "s", EntryPoints: []string{"wep"}},
+			"max@x":     {Rule: "Host(`h`)", Service: "s", Priority: math.MaxInt},
+			"loop@x":    {Rule: "Host(`i`)", Service: "s", Middlewares: []string{"c1"}},
+			"sloop@x":   {Rule: "Host(`j`)", Service: "w1"},
+			"nil@x":     {Rule: "Host(`k`)", Service: "nil"},
+			"two@x":     {Rule: "Host(`l`)", Service: "two"},
+			"tr@x":      {Rule: "Host(`m`)", Service: "tr"},
+			"badtr@x":   {Rule: "Host(`n`)", Service: "badtr"},
+			"child@x":   {Rule: "Host(`o`)", Service: "s", ParentRefs: []string{"ok"}},
+			"opt@x":     {Rule: "Host(`p`)", Service: "s", TLS: &config.RouterTLS{Options: "nosuch"}},
+			"badopt@x":  {Rule: "Host(`q`)", Service: "s", TLS: &config.RouterTLS{Options: "bad"}},
+			"idn@x":     {Rule: "Host(`bücher.test`)", Service: "s"},
+			"ascii@x":   {Rule: "Host(`xn--bcher-kva.test`)", Service: "s"},
+			"idn2@x":    {Rule: "Host(`höfe.test`)", Service: "s"},
+		},
+		Services: map[string]*config.Service{
+			"s@x":   lb("http://127.0.0.1:1"),
+			"w1@x":  {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "w2"}}}},
+			"w2@x":  {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "w1"}}}},
+			"nil@x": {}, "two@x": {LoadBalancer: &config.LoadBalancer{}, Mirroring: &config.Mirroring{}},
+			"tr@x":    {LoadBalancer: &config.LoadBalancer{ServersTransport: "nosuch"}},
+			"badtr@x": {LoadBalancer: &config.LoadBalancer{ServersTransport: "bad"}},
+		},
+		Middlewares: map[string]*config.Middleware{
+			"pfx@x": {AddPrefix: &config.AddPrefix{}}, "bad@x": {AddPrefix: &config.AddPrefix{}},
+			"c1@x": {Chain: &config.Chain{Middlewares: []string{"pfx", "c2"}}}, "c2@x": {Chain: &config.Chain{Middlewares: []string{"c1"}}},
+			"unused@x": {IPAllowList: &config.IPAllowList{}},
+		},
+		ServersTransports: map[string]*config.ServersTransport{"bad@x": {}},
+	})
+	in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{"bad@x": {CipherSuites: []string{"bad"}}}}
+	table := Compile(in)
+	for name, want := range map[string]struct {
+		status config.Status
+		code   string
+		text   string
+	}{
+		"ok@x":      {config.StatusEnabled, "", ""},
+		"rule@x":    {config.StatusDisabled, config.CodeInvalidRule, "close it"},
+		"nosvc@x":   {config.StatusDisabled, config.CodeUnknownService, "set service"},
+		"ghost@x":   {config.StatusDisabled, config.CodeUnknownService, "did you mean s?"},
+		"far@x":     {config.StatusDisabled, config.CodeUnknownService, "write s@x"},
+		"nomw@x":    {config.StatusDisabled, config.CodeUnknownMiddleware, "ghost@x"},
+		"badmw@x":   {config.StatusDisabled, config.CodeInvalidMiddleware, "cannot be built"},
+		"half@x":    {config.StatusWarning, config.CodeUnknownEntryPoint, "ghost"},
+		"nowhere@x": {config.StatusDisabled, config.CodeUnknownEntryPoint, "did you mean web?"},
+		"max@x":     {config.StatusDisabled, config.CodeInvalidValue, "highest"},
+		"loop@x":    {config.StatusDisabled, config.CodeLoop, "c1@x > c2@x > c1@x"},
+		"sloop@x":   {config.StatusDisabled, config.CodeLoop, "w1@x > w2@x > w1@x"},
+		"nil@x":     {config.StatusDisabled, config.CodeInvalidService, "no kind"},
+		"two@x":     {config.StatusDisabled, config.CodeInvalidService, "two kinds"},
+		"tr@x":      {config.StatusDisabled, config.CodeUnknownTransport, "nosuch@x"},
+		"badtr@x":   {config.StatusDisabled, config.CodeInvalidService, "no such file"},
+		"child@x":   {config.StatusDisabled, config.CodeUnsupported, "parent"},
+		"opt@x":     {config.StatusDisabled, config.CodeUnknownTLSOptions, "nosuch@x"},
+		"badopt@x":  {config.StatusDisabled, config.CodeInvalidValue, "cipher"},
+		"idn@x":     {config.StatusDisabled, config.CodeDuplicateHost, "ascii@x"},
+		"ascii@x":   {config.StatusEnabled, "", ""},
+		"idn2@x":    {config.StatusEnabled, "", ""},
+	} {
+		r := table.Runtime.Routers[name]
+		if r.Status != want.status || (len(r.Errors) > 0) != (want.status != config.StatusEnabled) {
+			t.Errorf("%s: %s %v, want %s", name, r.Status, r.Errors, want.status)
+		}
+		var found bool
+		for _, p := range table.Runtime.Problems {
+			found = found || p.Object == "router "+name && p.Code == want.code && strings.Contains(p.String(), want.text) && p.Provider == "x"
+		}
+		if found != (want.code != "") {
+			t.Errorf("%s: no problem %s with %q", name, want.code, want.text)
+		}
+	}
+	run := table.Runtime
+	if m := run.Routers["nomw@x"].Middlewares; !slices.Equal(m, []string{"pfx@x", "ghost@x"}) {
+		t.Errorf("middlewares of nomw@x are %v", m)
+	}
+	if !slices.Equal(run.Routers["half@x"].Using, []string{"web"}) {
+		t.Errorf("half@x uses %v", run.Routers["half@x"].Using)
+	}
+	for name, want := range map[string]config.Status{"bad@x": "disabled", "c1@x": "disabled", "c2@x": "disabled", "pfx@x": "enabled", "unused@x": "enabled"} {
+		if got := run.Middlewares[name]; got.Status != want {
+			t.Errorf("middleware %s: %s %v", name, got.Status, got.Errors)
+		}
+	}
+	for name, want := range map[string]config.Status{"nil@x": "disabled", "tr@x": "disabled", "w1@x": "disabled", "s@x": "enabled", "noop@internal": "enabled"} {
+		if got := run.Services[name]; got == nil || got.Status != want {
+			t.Errorf("service %s: %+v", name, got)
+		}
+	}
+	if tr := run.Services["tr@x"].LoadBalancer.ServersTransport; tr != "nosuch@x" {
+		t.Errorf("the transport shows as %q", tr)
+	}
+	if got := routerOf(ask(t, table, "web", "http://xn--hfe-sna.test/")); got != "idn2@x" {
+		t.Errorf("a host in Unicode: %s", got)
+	}
+}

@@ -1,0 +1,85 @@
+package router
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sluice-edge/sluice/config"
+)
+
+func TestTLSOptionsOfHosts(t *testing.T) {
+	in := input(&config.HTTP{
+		Routers: map[string]*config.Router{
+			"r1@x":   {Rule: "Host(`a.test`) && Path(`/1`)", Service: "s", TLS: &config.RouterTLS{Options: "v13"}},
+			"r2@x":   {Rule: "Host(`a.test`) && Path(`/2`)", Service: "s", TLS: &config.RouterTLS{Options: "mtls"}},
+			"same@x": {Rule: "Host(`same.test`) || Host(`*.w.test`)", Service: "s", TLS: &config.RouterTLS{Options: "mtls@x"}},
+			"not@x":  {Rule: "!Host(`not.test`)", Service: "s", Priority: 1, TLS: &config.RouterTLS{Options: "mtls"}},
+			"def@x":  {Rule: "Host(`def.test`)", Service: "s", TLS: &config.RouterTLS{}},
+		},
+		Services: map[string]*config.Service{"s@x": lb()},
+	})
+	in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{"v13@x": {}, "mtls@x": {}}}
+	table := Compile(in)
+	if got := fmt.Sprint(table.HostOptions()); got != "map[*.w.test:mtls@x same.test:mtls@x]" {
+		t.Errorf("host options %s", got)
+	}
+	if r := table.Runtime.Routers["r1@x"]; r.Status != config.StatusWarning || len(r.Errors) != 1 {
+		t.Errorf("r1@x: %s %v", r.Status, r.Errors)
+	}
+	for url, want := range map[string]string{
+		"https://same.test/":              "same@x",
+		"https://same.test|def.test/":     "misdirected",
+		"https://SAME.test:443|def.test/": "misdirected",
+		"https://same.test.|def.test/":    "misdirected",
+		"https://def.test|same.test/":     "misdirected",
+		"https://same.test|q.w.test/":     "same@x",
+		"https://x.w.test|y.w.test/":      "same@x",
+		"https://def.test|other.test/":    "def@x",
+		"https://same.test|SAME.test/":    "same@x",
+		"https://a.test|def.test/1":       "r1@x",
+		"https://same.test|/":             "misdirected",
+	} {
+		if got := routerOf(ask(t, table, "websecure", url)); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+}
+
+func TestCertificates(t *testing.T) {
+	tlsFor := func(r string, d ...config.Domain) *config.RouterTLS {
+		return &config.RouterTLS{CertResolver: r, Domains: d}
+	}
+	in := input(&config.HTTP{
+		Routers: map[string]*config.Router{
+			"a@x": {Rule: "Host(`a.test`) || Host(`B.test.`) && !Host(`no.test`)", Service: "s", TLS: tlsFor("le")},
+			"b@x": {Rule: "Host(`rule.test`)", Service: "s", TLS: tlsFor("le", config.Domain{Main: "m.test", SANs: []string{"n.test"}})},
+			"c@x": {Rule: "Host(`a.test`) || Host(`b.test`)", Service: "s", TLS: tlsFor("le"), Priority: 3},
+			"d@x": {Rule: "Path(`/`)", Service: "s", TLS: tlsFor("le")},
+			"e@x": {Rule: "Host(`e.test`)", Service: "s", TLS: tlsFor("lee")},
+			"f@x": {Rule: "Host(`f.test`)", Service: "ghost", TLS: tlsFor("le")},
+			"g@x": {Rule: "Host(`g.test`)", Service: "s"},
+		},
+		Services: map[string]*config.Service{"s@x": lb()},
+	})
+	in.Resolvers = []string{"le"}
+	in.Config.TCP = &config.TCP{
+		Routers:  map[string]*config.TCPRouter{"t@x": {Rule: "HostSNI(`t.test`)", Service: "t", TLS: &config.TCPRouterTLS{CertResolver: "le"}}},
+		Services: map[string]*config.TCPService{"t@x": {LoadBalancer: &config.TCPLoadBalancer{}}},
+	}
+	table := Compile(in)
+	var got []string
+	for _, c := range table.Certificates() {
+		got = append(got, fmt.Sprint(c.Resolver, " ", c.Domain.Main, c.Domain.SANs))
+	}
+	if want := "le a.test[b.test],le m.test[n.test],le t.test[]"; strings.Join(got, ",") != want {
+		t.Errorf("certificates %q, want %q", got, want)
+	}
+	codes := map[string]bool{}
+	for _, p := range table.Runtime.Problems {
+		codes[p.Object+" "+p.Code] = true
+	}
+	if !codes["router e@x unknown_resolver"] || !codes["router d@x invalid_value"] {
+		t.Errorf("problems %v", table.Runtime.Problems)
+	}
+}
