@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/middleware/option"
 	"github.com/sluice-edge/sluice/proxy/balance"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
@@ -22,6 +23,8 @@ type item struct {
 // chainError is a middleware of a router that is not there or cannot be built.
 type chainError struct {
 	codedError
+	// field and text are what the Problem of the middleware itself says.
+	field, text string
 	// protects is set where passing the router over could open what it was to guard: the
 	// middleware guards something, or nobody knows what it was to do.
 	protects bool
@@ -40,8 +43,8 @@ func (b *chains) add(items []item, owner string, names, stack []string) ([]item,
 	for _, name := range names {
 		info := b.c.run.Middlewares[name]
 		if info == nil {
-			return nil, &chainError{codedError{config.CodeUnknownMiddleware, suggest(name, b.c.run.Middlewares),
-				fmt.Errorf("middleware %q does not exist", name)}, true}
+			return nil, &chainError{codedError: codedError{config.CodeUnknownMiddleware, suggest(name, b.c.run.Middlewares),
+				fmt.Errorf("middleware %q does not exist", name)}, protects: true}
 		}
 		var err *chainError
 		if info.Chain != nil && len(middlewareKinds(info.Middleware)) == 1 {
@@ -63,13 +66,17 @@ func (b *chains) spoil(name string, info *config.MiddlewareInfo, err *chainError
 		info.Errors = append(info.Errors, err.Error())
 	}
 	info.Status = config.StatusDisabled
-	b.c.problem("middleware "+name, "", err.code, config.Error, err.Error(), err.hint)
+	text := err.text
+	if text == "" {
+		text = err.Error()
+	}
+	b.c.problem("middleware "+name, err.field, err.code, config.Error, text, err.hint)
 }
 
 func (b *chains) expand(items []item, owner, name string, info *config.MiddlewareInfo, stack []string) ([]item, *chainError) {
 	if slices.Contains(stack, name) {
-		return nil, &chainError{codedError{config.CodeLoop, "",
-			fmt.Errorf("the chain %s contains itself: %s", name, strings.Join(append(stack, name), " > "))}, true}
+		return nil, &chainError{codedError: codedError{config.CodeLoop, "",
+			fmt.Errorf("the chain %s contains itself: %s", name, strings.Join(append(stack, name), " > "))}, protects: true}
 	}
 	names := make([]string, len(info.Chain.Middlewares))
 	for i, n := range info.Chain.Middlewares {
@@ -87,20 +94,22 @@ func (b *chains) one(items []item, owner, name string, info *config.MiddlewareIn
 		},
 	})
 	if err != nil {
-		code, hint := codeOf(err, config.CodeInvalidMiddleware)
-		if errors.Is(err, errUnsupported) || info.Plugin != nil {
-			code = config.CodeUnsupported
+		e := &chainError{codedError: codedError{err: fmt.Errorf("middleware %s: %w", name, err)}, protects: guards(info.Middleware)}
+		e.code, e.hint = codeOf(err, config.CodeInvalidMiddleware)
+		var o *option.Error
+		if errors.As(err, &o) {
+			e.field, e.text, e.hint = o.Field, o.Text, o.Remedy
 		}
-		return nil, &chainError{codedError{code, hint, fmt.Errorf("middleware %s: %w", name, err)}, guards(info.Middleware)}
+		if errors.Is(err, errors.ErrUnsupported) || info.Plugin != nil {
+			e.code = config.CodeUnsupported
+		}
+		return nil, e
 	}
 	if op != nil || stage != nil {
 		items = append(items, item{op, stage})
 	}
 	return items, nil
 }
-
-// errUnsupported may be wrapped by a Parts.Middleware for kinds that are known and not there.
-var errUnsupported = errors.ErrUnsupported
 
 // guards reports whether a middleware keeps somebody out, or cannot be told from one that does.
 func guards(m *config.Middleware) bool {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/middleware/option"
 	"github.com/sluice-edge/sluice/proxy/balance"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
@@ -31,7 +32,7 @@ func testParts() Parts {
 		Middleware: func(name string, cfg *config.Middleware, d MiddlewareDeps) (exchange.Op, exchange.Stage, error) {
 			switch {
 			case strings.HasPrefix(name, "bad"):
-				return nil, nil, errors.New("cannot be built")
+				return nil, nil, &option.Error{Field: "prefix", Text: "cannot be built", Remedy: "do better"}
 			case cfg.Errors != nil:
 				if _, err := d.Service(cfg.Errors.Service); err != nil {
 					return nil, nil, err

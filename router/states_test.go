@@ -93,6 +93,11 @@ func TestStatesOfWhatIsWrong(t *testing.T) {
 		}
 	}
 	run := table.Runtime
+	if !slices.ContainsFunc(run.Problems, func(p config.Problem) bool {
+		return p.Object == "middleware bad@x" && p.Field == "prefix" && p.Text == "cannot be built" && p.Suggestion == "do better"
+	}) {
+		t.Errorf("the option to blame is not named: %v", run.Problems)
+	}
 	if m := run.Routers["nomw@x"].Middlewares; !slices.Equal(m, []string{"pfx@x", "ghost@x"}) {
 		t.Errorf("middlewares of nomw@x are %v", m)
 	}
