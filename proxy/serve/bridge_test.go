@@ -126,9 +126,15 @@ func TestTailHandlers(t *testing.T) {
 			b, _ := io.ReadAll(r.Body)
 			fmt.Fprintf(w, "%d %s %v %s", r.ContentLength, b, r.Trailer, r.RemoteAddr[:9])
 		},
-		"panic":  func(http.ResponseWriter, *http.Request) { panic("a fault") },
-		"abort":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("x", 5000)); panic(http.ErrAbortHandler) },
-		"short":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "9"); _, _ = io.WriteString(w, "short") },
+		"panic": func(http.ResponseWriter, *http.Request) { panic("a fault") },
+		"abort": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Repeat("x", 5000))
+			panic(http.ErrAbortHandler)
+		},
+		"short": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9")
+			_, _ = io.WriteString(w, "short")
+		},
 		"hijack": func(w http.ResponseWriter, _ *http.Request) { hijack(t, w) },
 	}
 	m := routes{}

@@ -33,6 +33,8 @@ type h1 struct {
 	taken    bool // the connection was given away
 	body     body
 	ans      answer
+	life     *life
+	watcher  func() (stop func())
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -49,6 +51,7 @@ func newH1(s *Server, ho Handover) *h1 {
 	h.c.Buffered, h.ho.Buffered = nil, nil
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.body.h, h.ans.h = h, h
+	h.watcher = h.watch
 	return h
 }
 
@@ -286,14 +289,18 @@ func hasLine(b []byte) bool {
 // exchange runs one exchange to its end. False means that the connection is done with.
 func (h *h1) exchange(run func(*life) bool) bool {
 	ex := h.ex
-	l := life{s: h.s, ex: ex, front: &h.ans, watch: h.watch}
+	if h.life == nil {
+		h.life = new(life)
+	}
+	l := h.life
+	*l = life{s: h.s, ex: ex, front: &h.ans, watch: h.watcher, asked: l.asked[:0]}
 	if h.body.framing != exchange.NoBody {
 		l.body = &h.body
 	}
-	cut := run(&l)
+	cut := run(l)
 	l.end(h.body.read, h.ans.wrote, h.ans.head)
 	if l.borrowed {
-		h.ex = new(exchange.Exchange)
+		h.ex, h.life = new(exchange.Exchange), nil
 	}
 	switch {
 	case h.taken:

@@ -71,6 +71,7 @@ type Call struct {
 type scratch struct {
 	out   []byte // the request as it goes over the wire
 	whole []byte // a body that was there at once, kept for a repetition
+	talk  talk
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -180,6 +181,7 @@ func (c *Client) Do(ctx context.Context, call *Call) Result {
 const maxScratch = 64 << 10
 
 func (call *Call) giveBack() {
+	call.talk = talk{}
 	if cap(call.out) <= maxScratch && cap(call.whole) <= maxScratch {
 		scratches.Put(call.scratch)
 	}

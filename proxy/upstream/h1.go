@@ -49,7 +49,8 @@ func (c *Client) askH1(ctx context.Context, call *Call, p *pool) (Result, *Error
 			}
 		}
 		call.outgoing()
-		t := talk{client: c, call: call, ctx: ctx, conn: cn}
+		t := &call.talk
+		*t = talk{client: c, call: call, ctx: ctx, conn: cn}
 		res, err := t.run()
 		if err == nil || !t.repeatable(err) {
 			return res, err
