@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/sluice-edge/sluice/proxy/entrypoint"
@@ -13,11 +12,11 @@ import (
 
 // newEntryPoints reads the TCP entry points; UDP ones belong to streams.
 func (s *Server) newEntryPoints() error {
-	s.streams = &streams{}
+	s.streams = newStreams(s)
 	s.lane = newLane(s)
 	for _, name := range slices.Sorted(maps.Keys(s.static.EntryPoints)) {
 		ep := s.static.EntryPoints[name]
-		if strings.HasSuffix(strings.ToLower(ep.Address), "/udp") {
+		if isUDP(ep) {
 			continue
 		}
 		cfg := entrypoint.Config{
@@ -79,5 +78,4 @@ func (s *Server) shutdown(ctx context.Context) {
 	}
 	wg.Go(func() { s.streams.shutdown(ctx) })
 	wg.Wait()
-	s.lane.close()
 }

@@ -1,14 +1,147 @@
 package server
 
-import "github.com/sluice-edge/sluice/proxy/entrypoint"
+import (
+	"context"
+	"errors"
+	"net"
 
-// lane joins the loop lane with the entry points.
-type lane struct{}
+	"sync/atomic"
+	"time"
 
-func newLane(*Server) *lane { return &lane{} }
+	"github.com/sluice-edge/sluice/proxy/entrypoint"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/loop"
+	"github.com/sluice-edge/sluice/proxy/serve"
+	"github.com/sluice-edge/sluice/proxy/wire"
+	"github.com/sluice-edge/sluice/telemetry"
+)
 
-func (l *lane) forEntryPoints() entrypoint.Lane { return nil }
+// lane joins the loop lane with the entry points. Without loops (another system, or
+// sluice.lane=handler) it leaves everything to the handler lane.
+type lane struct {
+	s     *Server
+	group *loop.Group
+	ended chan struct{}
 
-func (l *lane) run() error { return nil }
+	open atomic.Int32 // ports not shut down yet
+}
 
-func (l *lane) close() {}
+func newLane(s *Server) *lane {
+	l := &lane{s: s, ended: make(chan struct{})}
+	if s.sluice().Lane == "handler" {
+		return l
+	}
+	g, err := loop.New(loop.Options{
+		Loops: s.sluice().Loops, Sink: func() telemetry.Sink { return s.hub.Shard() }, Wants: s.hub.Wants(), Log: s.component("loop"),
+	})
+	switch {
+	case err == nil:
+		l.group = g
+	case !errors.Is(err, loop.ErrNotAvailable):
+		s.log.Warn().Err(err).Msg("no event loops; every request takes the handler lane")
+	}
+	return l
+}
+
+// forEntryPoints is what entry points get as their Lane.
+func (l *lane) forEntryPoints() entrypoint.Lane {
+	if l.group == nil {
+		return nil
+	}
+	return l
+}
+
+// Open implements entrypoint.Lane.
+func (l *lane) Open(_ context.Context, addr entrypoint.Address, ep *entrypoint.EntryPoint) (entrypoint.Port, error) {
+	cfg := ep.Config()
+	fw, err := wire.NewForwarding(cfg.EP, cfg.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	le := loop.EntryPoint{
+		Name: ep.Name(), Addr: addr.String(), ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
+		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, AltSvc: cfg.AltSvc,
+	}
+	if pp := cfg.EP.ProxyProtocol; pp != nil {
+		le.ProxyInsecure = pp.Insecure
+		if le.ProxyFrom, err = wire.ParseNetworks(pp.TrustedIPs); err != nil {
+			return nil, err
+		}
+	}
+	if t := cfg.EP.Transport; t != nil {
+		le.KeepAliveMaxTime, le.KeepAliveMaxRequests = time.Duration(t.KeepAliveMaxTime), t.KeepAliveMaxRequests
+		if r := t.RespondingTimeouts; r != nil {
+			le.ReadTimeout, le.WriteTimeout, le.IdleTimeout = time.Duration(r.ReadTimeout), time.Duration(r.WriteTimeout), time.Duration(r.IdleTimeout)
+		}
+	}
+	e, err := l.group.Listen(le)
+	if err != nil {
+		return nil, err
+	}
+	l.open.Add(1)
+	return &port{Entry: e, lane: l}, nil
+}
+
+// handOver gives what a loop does not do to the entry point's handler lane.
+func handOver(ep *entrypoint.EntryPoint) func(*loop.Handover) {
+	return func(h *loop.Handover) {
+		c := serve.Conn{Conn: h.Conn, Buffered: h.Buffered, Peer: h.Peer, Local: h.Local, TLS: h.TLS}
+		switch h.Cause {
+		case loop.CauseRaw:
+			ep.IntakeBehindProxy(c)
+		case loop.CauseRoute:
+			ep.Server().Continue(serve.Handover{Conn: c, Ex: h.Ex, Requests: h.Requests, Since: h.Since, Return: h.Return})
+		default:
+			ep.Server().Serve(c)
+		}
+	}
+}
+
+// run runs the loops until every port was shut down.
+func (l *lane) run() error {
+	if l.group == nil {
+		return nil
+	}
+	defer close(l.ended)
+	return l.group.Run(context.Background())
+}
+
+// sweep drops idle connections to servers that no table names any more.
+func (l *lane) sweep() {
+	if l.group != nil {
+		l.group.Sweep()
+	}
+}
+
+// port is an entry point's place on the loops.
+type port struct {
+	*loop.Entry
+	lane *lane
+}
+
+// SetMatcher implements entrypoint.Port.
+func (p *port) SetMatcher(m exchange.Matcher) { p.Entry.SetMatcher(m) }
+
+// Addr implements entrypoint.Port.
+func (p *port) Addr() net.Addr { return p.Entry.Addr() }
+
+// CloseListener implements entrypoint.Port. The loops close all their listeners together,
+// when the last port ends.
+func (p *port) CloseListener() {}
+
+// Shutdown implements entrypoint.Port: the last port to end drains the loops, the others
+// wait for it.
+func (p *port) Shutdown(ctx context.Context) error {
+	if p.lane.open.Add(-1) == 0 {
+		return p.lane.group.Shutdown(ctx)
+	}
+	select {
+	case <-p.lane.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Open implements entrypoint.Port.
+func (p *port) Open() int { return p.Entry.Open() }

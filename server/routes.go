@@ -42,6 +42,7 @@ func (s *Server) publish(m *provider.Merged) {
 		ep.SetMatcher(t.EntryPoint(ep.Name()))
 	}
 	s.streams.publish(t, s.entryPoints)
+	s.lane.sweep()
 	s.state.Commit()
 	s.hub.Reloaded(t.Runtime)
 	var wants []acme.Request
@@ -76,6 +77,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 		DefaultTransport:   s.defaultTransport(),
 		Previous:           s.table.Load(),
 		Book:               s.book,
+		Streams:            s.streams.book,
 		Log:                s.component("router"),
 		Parts: router.Parts{
 			Middleware:   s.buildMiddleware,
@@ -83,6 +85,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 			Forward:      func(svc exchange.Service) http.Handler { return serve.Forward(svc, s.client) },
 			Transport:    upstream.NewTransport,
 			TransportKey: upstream.TransportKey,
+			Terminate:    s.terminate,
 			TLSOptions:   func(_ string, o *config.TLSOptions) error { return cert.Check(o) },
 		},
 	}
@@ -117,7 +120,7 @@ func (s *Server) internalHandlers() map[string]http.Handler {
 	h := map[string]http.Handler{}
 	if s.static.API != nil {
 		a := api.New(api.Options{
-			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, Certificates: s.leaves,
+			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.book.Status, Certificates: s.leaves,
 			Counters: s.hub.Counters, Explain: s.explain, Version: s.opts.Version, Codename: s.opts.Codename, Start: s.start,
 		})
 		h["api@internal"] = a

@@ -84,7 +84,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.state = middleware.NewState()
 	s.book = balance.NewBook(upstream.Prober{}, balance.Events{Health: s.healthChanged})
 	if s.hub, err = telemetry.New(telemetry.Options{
-		Static: o.Static, Stdout: o.Stdout, Certificates: s.leaves, ServersUp: s.serversUp, Log: s.component("telemetry"),
+		Static: o.Static, Stdout: o.Stdout, Certificates: s.leaves, ServersUp: s.serversUp, Connections: s.connections, Log: s.component("telemetry"),
 	}); err != nil {
 		return nil, err
 	}
@@ -115,6 +115,7 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { _ = s.hub.Run(live) })
 	wg.Go(func() { _ = s.client.Run(live) })
 	wg.Go(func() { s.book.Run(live) })
+	wg.Go(func() { _ = s.streams.book.Run(live) })
 	s.report(s.opts.Warnings)
 
 	source, stopSource := context.WithCancel(ctx)

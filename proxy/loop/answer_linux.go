@@ -299,7 +299,7 @@ func (l *loop) cut(cl *client, o exchange.Outcome) {
 	l.leave(cl, o)
 	fd := cl.fd
 	l.bury(&cl.conn)
-	l.count(-1)
+	l.count(cl, -1)
 	l.k.reset(fd)
 }
 
@@ -330,7 +330,7 @@ func (l *loop) close(cl *client) {
 	}
 	fd := cl.fd
 	l.bury(&cl.conn)
-	l.count(-1)
+	l.count(cl, -1)
 	l.k.close(fd)
 }
 

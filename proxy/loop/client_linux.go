@@ -79,7 +79,7 @@ func (l *loop) admit(e *Entry, fd int32, peer netip.AddrPort) {
 		l.freeClient(cl)
 		return
 	}
-	l.count(1)
+	l.count(cl, 1)
 	cl.state = cHead
 	if e.readsProxy(peer.Addr()) {
 		cl.state = cProxy
@@ -104,7 +104,9 @@ func (l *loop) known(cl *client) {
 	cl.trusted = cl.entry.cfg.Forwarding.Trusts(cl.peer.Addr())
 }
 
-func (l *loop) count(d int) {
+// count notes that a client came to the loop or left it.
+func (l *loop) count(cl *client, d int) {
+	cl.entry.open.Add(int64(d))
 	l.open += d
 	l.load.Store(int64(l.open))
 }

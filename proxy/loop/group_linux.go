@@ -213,6 +213,7 @@ type Entry struct {
 	tlsConfig *tls.Config
 	addr      net.Addr
 	matcher   atomic.Pointer[matcherBox]
+	open      atomic.Int64
 }
 
 type matcherBox struct{ exchange.Matcher }
@@ -232,6 +233,9 @@ type listener struct {
 
 // SetMatcher swaps the routes; requests under way keep theirs.
 func (e *Entry) SetMatcher(m exchange.Matcher) { e.matcher.Store(&matcherBox{m}) }
+
+// Open is the number of its clients on the loops.
+func (e *Entry) Open() int { return int(e.open.Load()) }
 
 // Addr is where the entry point listens.
 func (e *Entry) Addr() net.Addr { return e.addr }

@@ -32,7 +32,7 @@ func (l *loop) detach(cl *client) (int32, traveller) {
 	fd := cl.fd
 	l.k.unwatch(fd)
 	l.bury(&cl.conn)
-	l.count(-1)
+	l.count(cl, -1)
 	return fd, tr
 }
 
@@ -129,7 +129,7 @@ func (l *loop) adopt(tr traveller, fd int32, buffered []byte) {
 		l.freeClient(cl)
 		return
 	}
-	l.count(1)
+	l.count(cl, 1)
 	cl.state, cl.bodyDone = cHead, true
 	l.known(cl)
 	if len(buffered) > 0 {

@@ -33,6 +33,9 @@ type Entry struct{}
 // SetMatcher does nothing.
 func (e *Entry) SetMatcher(exchange.Matcher) {}
 
+// Open returns 0.
+func (e *Entry) Open() int { return 0 }
+
 // Addr returns nil.
 func (e *Entry) Addr() net.Addr { return nil }
 
