@@ -15,11 +15,24 @@ import (
 // TCPTable chooses among the TCP routes of an entry point. It is immutable.
 type TCPTable struct {
 	clear, tls tcpSet
-	// hosts are the names of the entry point's HTTPS routers: they go before a TCP
-	// router for any name. https is set where there is any HTTPS router.
-	hosts map[string]bool
-	https bool
+	// https are the names of the entry point's HTTPS routers, and what else they take.
+	https httpsNames
 	pool  *rule.Pool
+}
+
+// httpsNames are the server names that HTTPS routers of an entry point ask for.
+type httpsNames struct {
+	names map[string]bool
+	// any is set where there is an HTTPS router, anyName where one names no host.
+	any, anyName bool
+}
+
+func (h *httpsNames) has(host string) bool {
+	if h.names[host] {
+		return true
+	}
+	i := strings.IndexByte(host, '.')
+	return i >= 0 && h.names["*"+host[i:]]
 }
 
 type tcpSet struct {
@@ -47,31 +60,24 @@ func (t *Table) TCP(entryPoint string) *TCPTable { return t.tcp[entryPoint] }
 
 // Peek reports whether any route of the entry point, HTTP's included, takes TLS
 // connections, so that the first bytes of a connection must be seen.
-func (t *TCPTable) Peek() bool { return t.https || len(t.tls.routes) > 0 }
+func (t *TCPTable) Peek() bool { return t.https.any || len(t.tls.routes) > 0 }
 
 // Route returns the route of a connection by its client, TLS, server name and protocols,
-// or nil for HTTP. A route for any name yields to the HTTPS routers that name the host.
+// or nil for HTTP. The order is the reference's: HTTPS routers that name the host, TCP
+// routers, HTTPS routers that name none, the TCP router for any name.
 func (t *TCPTable) Route(c *stream.Conn) *stream.Route {
 	set := &t.clear
 	if c.TLS {
 		set = &t.tls
 	}
-	if len(set.routes) == 0 {
+	if len(set.routes) == 0 || c.TLS && t.https.has(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
 		return nil
 	}
 	r := set.find(c, t.pool)
-	if r == nil || c.TLS && r.catchAll && t.isHTTPS(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
+	if r == nil || c.TLS && r.catchAll && t.https.anyName {
 		return nil
 	}
 	return r.Route
-}
-
-func (t *TCPTable) isHTTPS(host string) bool {
-	if t.hosts[host] {
-		return true
-	}
-	i := strings.IndexByte(host, '.')
-	return i >= 0 && t.hosts["*"+host[i:]]
 }
 
 // find returns the first route that matches.
@@ -171,26 +177,27 @@ func (c *compiler) mountTCP(drafts []*tcpDraft) {
 			rules[i], routes[i] = append(rules[i], d.rule), append(routes[i], d.route)
 		}
 		if len(rules[0])+len(rules[1]) > 0 {
-			t := &TCPTable{clear: newTCPSet(rules[0], routes[0]), tls: newTCPSet(rules[1], routes[1]), pool: pool}
-			t.hosts, t.https = c.httpsHosts(name)
-			c.table.tcp[name] = t
+			c.table.tcp[name] = &TCPTable{
+				clear: newTCPSet(rules[0], routes[0]), tls: newTCPSet(rules[1], routes[1]), https: c.httpsNames(name), pool: pool,
+			}
 		}
 	}
 }
 
-// httpsHosts are the hosts of the TLS routers of an entry point, and whether it has any.
-func (c *compiler) httpsHosts(entryPoint string) (hosts map[string]bool, any bool) {
-	hosts = map[string]bool{}
+// httpsNames finds the server names of the TLS routers of an entry point.
+func (c *compiler) httpsNames(entryPoint string) httpsNames {
+	h := httpsNames{names: map[string]bool{}}
 	for _, d := range c.sorted {
 		if d.rule == nil || d.info.TLS == nil || !slices.Contains(d.info.Using, entryPoint) {
 			continue
 		}
-		any = true
-		for _, h := range d.rule.Hosts() {
-			hosts[h.Name] = true
+		h.any = true
+		h.anyName = h.anyName || len(d.rule.Hosts()) == 0
+		for _, n := range d.rule.Hosts() {
+			h.names[n.Name] = true
 		}
 	}
-	return hosts, any
+	return h
 }
 
 func (c *compiler) tcpRouter(name string, cfg *config.TCPRouter, transports map[string]*config.TCPServersTransport) *tcpDraft {

@@ -59,7 +59,7 @@ func TestTCPRoutes(t *testing.T) {
 	}
 	for sni, want := range map[string]string{
 		"a.test": "a@x", "A.test": "a@x", "x.w.test": "w@x", "y.x.w.test": "any@x", "": "any@x", "other.test": "any@x",
-		"h.test": "http", "z.h.test": "http", "both.test": "both@x", "opt.test": "opt@x!", "tr.test": "any@x", "q.test|mqtt": "alpn@x",
+		"h.test": "http", "z.h.test": "http", "both.test": "http", "opt.test": "opt@x!", "tr.test": "any@x", "q.test|mqtt": "alpn@x",
 	} {
 		host, alpn, _ := strings.Cut(sni, "|")
 		c := conn("192.0.2.1")
@@ -109,6 +109,27 @@ func r0(table *Table) string {
 	c := &stream.Conn{TLS: true, SNI: "x.w.test"}
 	_, err := table.TCP("web").Route(c).Terminate(nil)
 	return err.Error()
+}
+
+func TestAnHTTPSRouterWithoutHostGoesBeforeTheCatchAll(t *testing.T) {
+	in := input(&config.HTTP{
+		Routers:  map[string]*config.Router{"h@x": {Rule: "Path(`/`)", Service: "s", TLS: &config.RouterTLS{}}},
+		Services: map[string]*config.Service{"s@x": lb()},
+	})
+	in.Config.TCP = &config.TCP{
+		Routers: map[string]*config.TCPRouter{
+			"any@x": {Rule: "HostSNI(`*`)", Service: "t", TLS: &config.TCPRouterTLS{}},
+			"a@x":   {Rule: "HostSNI(`a.test`)", Service: "t", TLS: &config.TCPRouterTLS{}},
+		},
+		Services: map[string]*config.TCPService{"t@x": {LoadBalancer: &config.TCPLoadBalancer{}}},
+	}
+	tcp := Compile(in).TCP("web")
+	if r := tcp.Route(&stream.Conn{TLS: true, SNI: "a.test"}); r == nil || r.Router != "a@x" {
+		t.Errorf("a.test goes to %+v", r)
+	}
+	if r := tcp.Route(&stream.Conn{TLS: true, SNI: "b.test"}); r != nil {
+		t.Errorf("b.test goes to %s", r.Router)
+	}
 }
 
 func TestUDPRoutes(t *testing.T) {
