@@ -73,6 +73,8 @@ func (c *Checker) add(where string, p config.Problem) {
 	if m := place.MatchString(where); m || strings.HasPrefix(where, "file ") {
 		f.File, f.Line, f.Column = locate(where)
 		f.Source = "file " + f.File
+	} else if f.Source == "" {
+		f.Source = where
 	}
 	c.findings = append(c.findings, f)
 }

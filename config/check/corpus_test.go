@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,4 +141,41 @@ func TestWrite(t *testing.T) {
 	if Errors(findings) != 1 {
 		t.Error("one of two is an error")
 	}
+}
+
+// Running containers: replicas are no conflict, different ones are; networks and ports
+// are those the engine tells.
+func TestContainers(t *testing.T) {
+	labels := map[string]string{"traefik.http.routers.r.rule": "Host(`a.test`)"}
+	c := New(world)
+	c.Containers([]Container{
+		{Name: "edge", Networks: []string{"front"}, Router: true},
+		{Name: "web-1", Labels: labels, Networks: []string{"front"}, Ports: []int{80}},
+		{Name: "web-2", Labels: labels, Networks: []string{"front"}, Ports: []int{80}},
+		{Name: "other", Labels: map[string]string{"traefik.http.routers.r.rule": "Host(`b.test`)"}, Networks: []string{"front"}, Ports: []int{80, 81}},
+		{Name: "silent", Labels: map[string]string{"traefik.http.routers.s.rule": "Host(`s.test`)", "traefik.docker.network": "nowhere"}, Networks: []string{"back"}},
+		{Name: "bad", Labels: map[string]string{"traefik.http.routers.x.rul": "Host(`x.test`)", "traefik.http.routers.x.rule": "Host(`x.test`)",
+			"traefik.http.services.x.loadbalancer.server.port": "http"}, Networks: []string{"front"}},
+		{Name: "off", Labels: map[string]string{"traefik.enable": "false", "traefik.http.routers.o.rule": "Host("}},
+	})
+	var got strings.Builder
+	for _, f := range c.Findings() {
+		fmt.Fprintf(&got, "%s %s %s\n", f.where(), f.Code, f.Text)
+	}
+	const want = "container bad invalid_value \"http\" is no port\n" +
+		"container other conflict is defined a second time\n" +
+		"container other missing_port the container exposes several ports; the lowest of [80 81] is taken\n" +
+		"container silent missing_port the container exposes no port\n" +
+		"container silent no_shared_network shares no network with the router \"edge\"\n" +
+		"container bad unknown_key unknown key \"rul\"\n" +
+		"container silent unknown_network the container is not in the network \"nowhere\"\n"
+	if sorted(got.String()) != sorted(want) {
+		t.Errorf("got\n%s\nwant\n%s", got.String(), want)
+	}
+}
+
+func sorted(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
@@ -61,7 +62,10 @@ func (m *model) add(c *Checker, provider string, d *config.Dynamic, at func(stri
 	if h := d.HTTP; h != nil {
 		for _, n := range sortedKeys(h.Routers) {
 			full, key := n+"@"+provider, "http.routers."+n
-			if m.routers[full] != nil {
+			if old := m.routers[full]; old != nil {
+				if provider != "file" && reflect.DeepEqual(old.cfg, h.Routers[n]) {
+					continue // a replica
+				}
 				clash("router", n, key)
 				continue
 			}

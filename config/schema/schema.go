@@ -148,7 +148,6 @@ func (w *walk) value(k Key, v reflect.Value, f decode.Field, depth int) {
 		switch {
 		case scalarType(elem) != "" || elem.Kind() == reflect.Slice:
 			if v.IsNil() {
-				v = reflect.Zero(elem)
 				k.Type = typeName(elem)
 				w.add(k)
 				return
