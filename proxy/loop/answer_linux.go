@@ -44,6 +44,7 @@ func (l *loop) settle(cl *client) {
 	in := cl.in
 	cl.in = nil
 	l.keep(&cl.conn, in, l.skip(cl, in), true)
+	l.proceed(cl)
 }
 
 // answer sends an answer of the edge, which is in the exchange as a whole, and ends the exchange.
@@ -208,9 +209,7 @@ func (l *loop) discard(cl *client) {
 		b = b[:n]
 	}
 	l.keep(&cl.conn, b, l.skip(cl, b), own)
-	if !cl.dead && cl.readable && cl.state == cDiscard {
-		l.later(&cl.conn)
-	}
+	l.proceed(cl)
 }
 
 // skip drops what b holds of the body and returns what follows it.

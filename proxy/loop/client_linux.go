@@ -140,6 +140,7 @@ func (l *loop) readHead(cl *client) {
 		cl.in = nil
 		l.keep(&cl.conn, in, l.input(cl, in), true)
 		if cl.dead || cl.state > cHead {
+			l.proceed(cl)
 			return
 		}
 	}
@@ -167,7 +168,13 @@ func (l *loop) readHead(cl *client) {
 		b = b[:n]
 	}
 	l.keep(&cl.conn, b, l.input(cl, b), own)
-	if !cl.dead && cl.readable && cl.state <= cHead {
+	l.proceed(cl)
+}
+
+// proceed lets the client go on in the next turn if there is more to read and its state wants it.
+func (l *loop) proceed(cl *client) {
+	next := cl.state <= cHead && len(cl.in) > 0 && cl.seen == 0 // a further request is here already
+	if !cl.dead && (next || cl.readable && cl.state != cWait && cl.state != cFlush) {
 		l.later(&cl.conn)
 	}
 }
@@ -478,9 +485,7 @@ func (l *loop) readBody(cl *client) {
 	}
 	cl.cont = false
 	l.keep(&cl.conn, b, l.body(cl, b), own)
-	if !cl.dead && cl.readable && cl.state == cBody {
-		l.later(&cl.conn)
-	}
+	l.proceed(cl)
 }
 
 // body passes on what b holds of the request's body, and returns what follows it.

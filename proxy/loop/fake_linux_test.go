@@ -50,9 +50,9 @@ func newFake(seed uint64) *fake {
 
 func (k *fake) socket() *sock {
 	k.next++
-	s := &sock{k: k, fd: k.next, room: 1 + k.rng.IntN(100_000)}
+	s := &sock{k: k, fd: k.next, room: 2000 + k.rng.IntN(100_000)}
 	if k.rng.IntN(4) == 0 {
-		s.room = 1 + k.rng.IntN(700)
+		s.room = 100 + k.rng.IntN(900)
 	}
 	k.socks[s.fd] = s
 	return s

@@ -443,7 +443,7 @@ func (w *world) play(clients int) {
 				s.step()
 			}
 		}
-		w.now += rng.Int64N(2e6)
+		w.now += rng.Int64N(2e5)
 		w.l.tell(w.now)
 		w.l.turn(w.k.batch())
 		if !busy && w.l.open == 0 && len(w.k.events) == 0 {
@@ -507,7 +507,7 @@ func (w *world) verify() {
 }
 
 func machine(t *testing.T, faults bool) {
-	seeds := uint64(400)
+	seeds := uint64(150)
 	if testing.Short() {
 		seeds = 60
 	}
@@ -517,10 +517,12 @@ func machine(t *testing.T, faults bool) {
 		seeds = 1
 	}
 	for seed := first; seed < first+seeds; seed++ {
-		w := newWorld(t, seed, faults)
-		w.play(1 + w.k.rng.IntN(6))
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			w := newWorld(t, seed, faults)
+			w.play(1 + w.k.rng.IntN(6))
+		})
 		if t.Failed() {
-			t.Fatalf("seed %d", seed)
+			t.Fatalf("SLUICE_SEED=%d repeats it", seed)
 		}
 	}
 }
