@@ -35,7 +35,7 @@ type Sluice struct {
 	Strict bool `json:"strict,omitempty"`
 	// ReadTimeoutMode is "progress" (time without a byte) or "total", the reference's meaning.
 	ReadTimeoutMode string `json:"readTimeoutMode,omitempty"`
-	// ReasonHeader tells trusted peers the Reason of an answer in X-Sluice-Reason; nil means true.
+	// ReasonHeader tells trusted peers that send the field X-Sluice-Reason the Reason of an answer; nil means true.
 	ReasonHeader *bool `json:"reasonHeader,omitempty"`
 	// Pages answers browsers with error pages instead of the reference's plain text.
 	Pages *Pages `json:"pages,omitempty" cfg:"empty"`

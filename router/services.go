@@ -84,6 +84,9 @@ func (s *services) get(name string, stack []string) (*service, error) {
 		s.c.problem("service "+name, "", code, config.Error, b.err.Error(), hint)
 	}
 	showCookie(info, b.child.Service)
+	if w, ok := b.child.Service.(interface{ Warning() string }); ok && w.Warning() != "" {
+		s.c.problem("service "+name, "", config.CodeInvalidValue, config.Warning, w.Warning(), "")
+	}
 	s.built[name] = b
 	return b, b.err
 }

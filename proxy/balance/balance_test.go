@@ -172,9 +172,11 @@ func TestStickyFollowsTheCookieAndItsOldForms(t *testing.T) {
 }
 
 func TestDefaultCookieNameEqualsTheReference(t *testing.T) {
-	s, err := newSticky("def@file", &config.Cookie{})
-	if err != nil || s.name != "_8c2e1" {
-		t.Fatalf("name %q, %v", s.name, err)
+	if s := newSticky("def@file", &config.Cookie{}); s.name != "_8c2e1" {
+		t.Fatalf("name %q", s.name)
+	}
+	if s := newSticky("s", &config.Cookie{Name: "a b;c", SameSite: "maybe"}); s.name != "a_b_c" || s.warning == "" {
+		t.Fatalf("name %q, warning %q", s.name, s.warning)
 	}
 }
 
@@ -315,7 +317,6 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		"no host":  balancer("http://"),
 		"strategy": {Strategy: "fastest"},
 		"weight":   {Servers: []config.Server{{URL: "http://a", Weight: &neg}}},
-		"same":     {Sticky: &config.Sticky{Cookie: &config.Cookie{SameSite: "maybe"}}},
 		"health":   {HealthCheck: &config.HealthCheck{Interval: 0, Timeout: 1}},
 		"url path": {HealthCheck: &config.HealthCheck{Interval: 1, Timeout: 1, Path: "http://other/"}},
 	} {

@@ -60,11 +60,7 @@ type group struct {
 func (d *Draft) Weighted(name string, cfg *config.Weighted, kids []Child, f Forward) (Child, error) {
 	g := &group{name: name, checked: cfg.HealthCheck != nil}
 	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
-		st, err := newSticky(name, cfg.Sticky.Cookie)
-		if err != nil {
-			return Child{}, err
-		}
-		g.sticky = st
+		g.sticky = newSticky(name, cfg.Sticky.Cookie)
 	}
 	return d.group(g, cfg.Services, kids, f)
 }

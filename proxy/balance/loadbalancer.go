@@ -101,10 +101,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	}
 	lb.dropHost = cfg.PassHostHeader != nil && !*cfg.PassHostHeader
 	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
-		st, err := newSticky(name, cfg.Sticky.Cookie)
-		if err != nil {
-			return nil, err
-		}
+		st := newSticky(name, cfg.Sticky.Cookie)
 		for _, ep := range lb.eps {
 			st.add(ep.URL)
 		}

@@ -22,9 +22,10 @@ type sticky struct {
 	byValue map[string]int
 	cookies []string
 	tmpl    http.Cookie
+	warning string
 }
 
-func newSticky(service string, c *config.Cookie) (*sticky, error) {
+func newSticky(service string, c *config.Cookie) *sticky {
 	s := &sticky{name: c.Name, byValue: map[string]int{}}
 	if s.name == "" {
 		sum := sha1.Sum([]byte("_TRAEFIK_BACKEND_" + service)) //nolint:gosec // see import
@@ -44,9 +45,10 @@ func newSticky(service string, c *config.Cookie) (*sticky, error) {
 	case "strict":
 		s.tmpl.SameSite = http.SameSiteStrictMode
 	default:
-		return nil, fmt.Errorf("sticky.cookie.sameSite %q is not none, lax or strict", c.SameSite)
+		// The reference leaves the attribute out without a word.
+		s.warning = fmt.Sprintf("sticky.cookie.sameSite %q is not none, lax or strict; the cookie has no SameSite", c.SameSite)
 	}
-	return s, nil
+	return s
 }
 
 // add gives the next server its values: SHA-256 as set today; FNV-1a and the plain key as
@@ -98,4 +100,30 @@ func cookieName(s string) string {
 		}
 		return '_'
 	}, s)
+}
+
+// CookieName is the name of the sticky cookie as it is sent, or "".
+func (lb *LoadBalancer) CookieName() string { return lb.sticky.cookieName() }
+
+// CookieName is the name of the sticky cookie as it is sent, or "".
+func (g *group) CookieName() string { return g.sticky.cookieName() }
+
+// Warning tells what works but is hardly meant, or "".
+func (lb *LoadBalancer) Warning() string { return lb.sticky.warn() }
+
+// Warning tells what works but is hardly meant, or "".
+func (g *group) Warning() string { return g.sticky.warn() }
+
+func (s *sticky) cookieName() string {
+	if s == nil {
+		return ""
+	}
+	return s.name
+}
+
+func (s *sticky) warn() string {
+	if s == nil {
+		return ""
+	}
+	return s.warning
 }

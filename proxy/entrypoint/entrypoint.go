@@ -40,7 +40,7 @@ type Config struct {
 	TLS func(*tls.ClientHelloInfo) (*tls.Config, error)
 	// ReadTotal makes the read time-out bound whole requests, as in the reference.
 	ReadTotal bool
-	// ReasonHeader tells trusted peers the Reason of the edge's answers.
+	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's answers.
 	ReasonHeader bool
 	// AltSvc is added to answers over TLS where not empty.
 	AltSvc string

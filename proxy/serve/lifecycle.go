@@ -108,7 +108,7 @@ func (l *life) forward(ctx context.Context) (cut bool) {
 // answer sends the answer of the edge that is in ex.
 func (l *life) answer() (cut bool) {
 	ex := l.ex
-	if ex.Req.PeerTrusted && l.s.cfg.ReasonHeader && ex.Reason != exchange.NoReason {
+	if ex.Req.PeerTrusted && l.s.cfg.ReasonHeader && ex.Reason != exchange.NoReason && ex.Req.Fields.Has("X-Sluice-Reason") {
 		ex.Resp.Fields.Set("X-Sluice-Reason", string(ex.Reason))
 	}
 	if fatal(ex.Reason) {

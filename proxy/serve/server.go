@@ -59,7 +59,8 @@ type Config struct {
 	DecoderTable, EncoderTable uint32
 	// NoH2C refuses HTTP/2 with prior knowledge on clear connections.
 	NoH2C bool
-	// ReasonHeader tells trusted peers the Reason of the edge's own answers in X-Sluice-Reason.
+	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's own
+	// answers in the same field.
 	ReasonHeader bool
 	// AltSvc is added to answers on TLS connections where not empty: HTTP/3 is offered.
 	AltSvc string
