@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -304,5 +306,35 @@ func BenchmarkOneChangeOf10000(b *testing.B) {
 		d.HTTP.Routers["app-77"] = &config.Router{Priority: i}
 		m.take(Update{Provider: "docker", Config: d})
 		m.merged()
+	}
+}
+
+// TestQualifyIsTheSameInSteps holds that the incremental way gives what the plain one gives.
+func TestQualifyIsTheSameInSteps(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	objects := []*config.Router{nil, {Rule: "a"}, {Rule: "b"}, {Rule: "c"}}
+	var was, done map[string]*config.Router
+	for step := range 2000 {
+		in := maps.Clone(was)
+		if in == nil {
+			in = map[string]*config.Router{}
+		}
+		for range r.IntN(4) {
+			k := fmt.Sprint("r", r.IntN(6))
+			if r.IntN(3) == 0 {
+				delete(in, k)
+			} else {
+				in[k] = objects[r.IntN(len(objects))]
+			}
+		}
+		before := maps.Clone(done)
+		got := qualifyMap(in, was, done, "docker")
+		if want := qualifyMap(in, nil, nil, "docker"); !maps.Equal(got, want) {
+			t.Fatalf("step %d: %v, want %v", step, got, want)
+		}
+		if !maps.Equal(before, done) {
+			t.Fatalf("step %d: a published map changed", step)
+		}
+		was, done = in, got
 	}
 }

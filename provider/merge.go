@@ -61,26 +61,47 @@ func qualified(name, provider string) string {
 	return name + "@" + provider
 }
 
+// qualifyMap is incremental: names are joined only for objects that changed.
 func qualifyMap[T any](in, was, done map[string]*T, provider string) map[string]*T {
-	if len(in) == len(was) && len(done) == len(in) && len(in) > 0 && sameObjects(in, was) {
+	if len(was) == 0 || len(was) != len(done) {
+		out := make(map[string]*T, len(in))
+		for k, v := range in {
+			if v != nil {
+				out[qualified(k, provider)] = v
+			}
+		}
+		return out
+	}
+	var out map[string]*T // a copy of done, once there is a difference
+	own := func() map[string]*T {
+		if out == nil {
+			out = maps.Clone(done)
+		}
+		return out
+	}
+	same := 0
+	for k, v := range in {
+		w, known := was[k]
+		switch {
+		case known && w == v:
+			same++
+		case v == nil:
+			delete(own(), qualified(k, provider))
+		default:
+			own()[qualified(k, provider)] = v
+		}
+	}
+	if same < len(was) {
+		for k := range was {
+			if _, still := in[k]; !still {
+				delete(own(), qualified(k, provider))
+			}
+		}
+	}
+	if out == nil {
 		return done
 	}
-	out := make(map[string]*T, len(in))
-	for k, v := range in {
-		if v != nil {
-			out[qualified(k, provider)] = v
-		}
-	}
 	return out
-}
-
-func sameObjects[T any](a, b map[string]*T) bool {
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
 }
 
 // join puts the states of all providers into one configuration. Names cannot collide,

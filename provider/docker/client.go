@@ -19,6 +19,7 @@ import (
 
 	"github.com/docker/cli/cli/connhelper"
 	"github.com/docker/docker/client"
+	"github.com/docker/docker/errdefs"
 	"github.com/docker/go-connections/sockets"
 	"github.com/docker/go-connections/tlsconfig"
 	"github.com/sluice-edge/sluice/config"
@@ -126,17 +127,23 @@ func clientTLS(e *config.Engine, scheme string) (*tls.Config, error) {
 // Unreachable is the Problem of an engine that cannot be asked, with what to do about it.
 func Unreachable(endpoint string, err error) config.Problem {
 	p := config.Problem{Source: "engine " + redact(endpoint), Code: config.CodeUnreachable, Severity: config.Error,
-		Text: "cannot be asked: " + shorten(err)}
+		Text: "cannot be asked: " + shorten(err), Suggestion: "it is asked again until it answers; what it said last is kept"}
+	socket, local := strings.CutPrefix(endpoint, "unix://")
+	if _, serr := os.Stat(socket); local && errors.Is(serr, fs.ErrNotExist) {
+		// The client's error does not say so.
+		err = fmt.Errorf("there is no socket: %w", serr)
+		p.Text = "cannot be asked: the socket does not exist"
+	}
 	switch text := err.Error(); {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EACCES) || strings.Contains(text, "permission denied"):
 		p.Suggestion = "let the user of this process read and write the socket, for example by the socket's group"
-	case errors.Is(err, fs.ErrNotExist) || strings.Contains(text, "no such file"):
+	case errors.Is(err, fs.ErrNotExist):
 		p.Suggestion = "mount the socket, for example with -v /var/run/docker.sock:/var/run/docker.sock:ro, or set the endpoint"
 	case strings.Contains(text, "is too old") || strings.Contains(text, "is too new"):
 		p.Suggestion = "remove DOCKER_API_VERSION, so that the version is negotiated"
 	case strings.Contains(text, "connection refused") || strings.Contains(text, "Is the docker daemon running"):
 		p.Suggestion = "start the engine; it is asked again until it answers"
-	case strings.Contains(text, "403") || strings.Contains(text, "Forbidden"):
+	case errdefs.IsForbidden(err):
 		p.Suggestion = "let the socket proxy allow GET on events, containers, networks, version and _ping"
 	case strings.Contains(text, "malformed HTTP response"):
 		p.Suggestion = "the engine probably wants TLS: set tls.ca, tls.cert and tls.key"

@@ -63,6 +63,14 @@ func (c *item) rank() labels.Rank {
 	return labels.Live
 }
 
+// take carries over what was known of the same container before.
+func (c *item) take(was *item) {
+	c.seen, c.share = was.seen, was.share
+	if c.running && was.running {
+		c.stopping = was.stopping
+	}
+}
+
 // key orders containers by name.
 func (c *item) key() string { return c.name + "\x00" + c.id }
 

@@ -61,7 +61,7 @@ type Provider struct {
 
 	// What follows belongs to Run.
 	items                 map[string]*item
-	merger                labels.Merger
+	merger                *labels.Merger
 	ownID                 string
 	self                  map[string]bool // networks of the own container, by ID
 	selfHost              bool
@@ -76,6 +76,7 @@ func New(cfg *config.DockerProvider, opts Options) *Provider {
 		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
 		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404,
 	})
+	p.merger = labels.NewMerger()
 	p.items, p.problem = map[string]*item{}, map[string]config.Problem{}
 	return p
 }
@@ -150,43 +151,43 @@ func (p *Provider) send(ctx context.Context, out chan<- provider.Update, u provi
 	}
 }
 
-// update joins the shares of all containers.
+// update is the state to send.
 func (p *Provider) update(at time.Time) provider.Update {
-	items := make([]*item, 0, len(p.items))
-	for _, c := range p.items {
-		if c.share != nil {
-			items = append(items, c)
-		}
-	}
-	slices.SortFunc(items, func(a, b *item) int {
-		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.id, b.id))
-	})
-	shares := make([]*labels.Share, len(items))
-	for i, c := range items {
-		shares[i] = c.share
-	}
-	dyn, problems := p.merger.Merge(shares)
-	all := slices.Clone(p.static)
-	all = append(all, problems...)
+	dyn, problems := p.merger.Result()
+	all := slices.Concat(p.static, problems)
 	for _, id := range slices.Sorted(maps.Keys(p.problem)) {
 		all = append(all, p.problem[id])
 	}
 	return provider.Update{Config: dyn, Problems: all, At: at}
 }
 
-// rebuild makes the share of a container anew.
-func (p *Provider) rebuild(c *item) {
+// rebuild makes the share of a container anew. It reports whether there is or was one.
+func (p *Provider) rebuild(c *item) bool {
 	w := &labels.Workload{Key: c.key(), Name: c.name, Source: "container " + c.name, Labels: c.labels,
 		Created: c.created, Rank: c.rank(), Seen: c.seen}
-	if !c.inspected && w.Rank != labels.Down {
-		c.share = nil // not a candidate, or not known well enough yet
-		return
+	var share *labels.Share
+	// One that runs and was not inspected is not a candidate.
+	if c.inspected || w.Rank == labels.Down {
+		if w.Rank == labels.Live {
+			c.seen, w.Seen = true, true
+		}
+		w.Place = placer{p: p, c: c, base: p.base(c)}
+		share = p.build.Build(w)
 	}
-	if w.Rank == labels.Live {
-		c.seen, w.Seen = true, true
+	if share == nil && c.share == nil {
+		return false
 	}
-	w.Place = placer{p: p, c: c, base: p.base(c)}
-	c.share = p.build.Build(w)
+	p.merger.Replace(c.share, share)
+	c.share = share
+	return true
+}
+
+// forget drops a container and its share.
+func (p *Provider) forget(c *item) {
+	p.merger.Replace(c.share, nil)
+	c.share = nil
+	delete(p.items, c.id)
+	delete(p.problem, c.id)
 }
 
 // base is the container whose network c uses, or nil. Its mode may again be that of another.

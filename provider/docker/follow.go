@@ -202,11 +202,10 @@ func (s *session) destroyed(c *item, at time.Time) {
 }
 
 func (s *session) remove(c *item, at time.Time) {
-	delete(s.p.items, c.id)
-	delete(s.p.problem, c.id)
 	if c.share != nil {
 		s.changed(at)
 	}
+	s.p.forget(c)
 	s.dependants(c, at)
 }
 
@@ -244,9 +243,7 @@ func (s *session) networkEvent(ctx context.Context, e event) {
 
 // rebuild makes the share of c and of those that use its network anew.
 func (s *session) rebuild(c *item, at time.Time) {
-	was := c.share
-	s.p.rebuild(c)
-	if was != nil || c.share != nil {
+	if s.p.rebuild(c) {
 		s.changed(at)
 	}
 	s.dependants(c, at)
@@ -255,9 +252,10 @@ func (s *session) rebuild(c *item, at time.Time) {
 // dependants rebuilds the containers that use the network of c.
 func (s *session) dependants(c *item, at time.Time) {
 	for _, d := range s.p.items {
-		if d != c && strings.HasPrefix(d.mode, "container:") && s.p.base(d) == s.p.items[c.id] {
-			s.p.rebuild(d)
-			s.changed(at)
+		if d != c && strings.HasPrefix(d.mode, "container:") && (strings.Contains(d.mode, c.id) || s.p.base(d) == c) {
+			if s.p.rebuild(d) {
+				s.changed(at)
+			}
 		}
 	}
 }
@@ -321,15 +319,9 @@ func (s *session) apply(ctx context.Context, r result) {
 	delete(s.p.problem, r.id)
 	c := r.c
 	if was != nil {
-		c.seen = was.seen
-		if c.running && was.running {
-			c.stopping = was.stopping
-		}
+		c.take(was)
 	}
 	s.p.items[c.id] = c
-	if was != nil && was.share != nil {
-		c.share = was.share // so that a share that goes counts as a change
-	}
 	if b := s.p.base(c); b != nil && !b.inspected && b.running {
 		s.ask(ctx, b.id, r.at) // its answer rebuilds c
 	} else if ref, ok := strings.CutPrefix(c.mode, "container:"); ok && b == nil && c.running {

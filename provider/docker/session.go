@@ -157,16 +157,19 @@ func (s *session) list(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	for id, c := range items {
-		if was := p.items[id]; was != nil {
-			c.seen = was.seen
-			if c.running && was.running {
-				c.stopping = was.stopping
-			}
-		}
-	}
+	old := p.items
 	p.items = items
 	clear(p.problem)
+	for id, c := range items {
+		if was := old[id]; was != nil {
+			c.take(was)
+		}
+	}
+	for id, was := range old {
+		if items[id] == nil {
+			p.forget(was)
+		}
+	}
 	if err := s.bases(ctx); err != nil {
 		return err
 	}
@@ -193,7 +196,7 @@ func (s *session) bases(ctx context.Context) error {
 			return err
 		}
 		n := fromInspect(&r)
-		n.seen = b.seen
+		n.take(b)
 		s.p.items[b.id] = n
 	}
 	return nil

@@ -2,7 +2,10 @@ package labels
 
 import (
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -66,15 +69,13 @@ func parse(lines string) map[string]string {
 
 func merge(t *testing.T, o Options, cons ...con) (*config.Dynamic, []config.Problem) {
 	t.Helper()
-	var shares []*Share
+	m := NewMerger()
 	for i, c := range cons {
 		if s := build1(t, o, c, "10.0.0."+string(rune('1'+i))); s != nil {
-			shares = append(shares, s)
+			m.Replace(nil, s)
 		}
 	}
-	Sort(shares)
-	var m Merger
-	return m.Merge(shares)
+	return m.Result()
 }
 
 // show writes a configuration as short lines, for comparing.
@@ -254,15 +255,92 @@ func TestBadOptions(t *testing.T) {
 func TestUnchangedPoolsKeepTheirPointers(t *testing.T) {
 	w := h("routers.w.rule=Host(`w`)", "services.w.loadbalancer.server.port=80")
 	o := Options{ExposedByDefault: true}
-	shares := []*Share{build1(t, o, con{name: "a", labels: w}, "10.0.0.1"), build1(t, o, con{name: "b", labels: w}, "10.0.0.2")}
-	var m Merger
-	one, _ := m.Merge(shares)
-	two, _ := m.Merge(append(shares, build1(t, o, con{name: "c"}, "10.0.0.3")))
+	a, b := build1(t, o, con{name: "a", labels: w}, "10.0.0.1"), build1(t, o, con{name: "b", labels: w}, "10.0.0.2")
+	m := NewMerger()
+	m.Replace(nil, b)
+	m.Replace(nil, a)
+	one, _ := m.Result()
+	m.Replace(nil, build1(t, o, con{name: "c"}, "10.0.0.3"))
+	again := build1(t, o, con{name: "b", labels: w}, "10.0.0.2") // says the same
+	m.Replace(b, again)
+	two, _ := m.Result()
 	if one.HTTP.Services["w"] != two.HTTP.Services["w"] || one.HTTP.Routers["w"] != two.HTTP.Routers["w"] {
 		t.Error("an unchanged object was made anew")
 	}
-	three, _ := m.Merge(shares[:1])
-	if len(three.HTTP.Services["w"].LoadBalancer.Servers) != 1 || len(m.now.http) != 0 {
-		t.Error("a server that went is still there")
+	if len(one.HTTP.Routers) != 1 {
+		t.Error("a result that was handed out changed")
+	}
+	m.Replace(again, nil)
+	three, _ := m.Result()
+	if s := three.HTTP.Services["w"].LoadBalancer.Servers; len(s) != 1 || s[0].URL != "http://10.0.0.1:80" {
+		t.Errorf("a server that went is still there: %v", s)
+	}
+	m.Replace(a, nil)
+	four, _ := m.Result()
+	if len(four.HTTP.Services) != 1 || len(m.services.claims) != 1 || len(m.services.dirty) != 0 {
+		t.Errorf("left over: %v %v", four.HTTP.Services, m.services.claims)
+	}
+}
+
+// TestMergeIsTheSameInAnyOrder holds that the way to a state does not matter.
+func TestMergeIsTheSameInAnyOrder(t *testing.T) {
+	o := Options{ExposedByDefault: true}
+	var shares []*Share
+	for i := range 12 {
+		c := con{name: string(rune('a' + i)), rank: Rank(i % 3), age: time.Duration(i%4) * time.Minute,
+			labels: h("routers.r.rule=Host(`"+string(rune('x'+i/6))+"`)", "services.s.loadbalancer.server.port=80")}
+		if i%2 == 0 {
+			c.labels += "\n" + ComposeProject + "=p\n" + ComposeService + "=s"
+		}
+		shares = append(shares, build1(t, o, c, "10.0.1."+strconv.Itoa(i)))
+	}
+	want := ""
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		m, in := NewMerger(), map[*Share]bool{}
+		for range 40 { // come and go
+			s := shares[r.IntN(len(shares))]
+			if in[s] = !in[s]; in[s] {
+				m.Replace(nil, s)
+			} else {
+				m.Replace(s, nil)
+			}
+			m.Result()
+		}
+		for _, s := range shares {
+			if !in[s] {
+				m.Replace(nil, s)
+			}
+		}
+		d, problems := m.Result()
+		got := show(d) + "\n" + fmt.Sprint(problems)
+		if want == "" {
+			want = got
+		}
+		if got != want {
+			t.Fatalf("seed %d:\n%s\nwant\n%s", seed, got, want)
+		}
+	}
+}
+
+func BenchmarkOneOf10000(b *testing.B) {
+	m := NewMerger()
+	bl, _ := NewBuilder(Options{ExposedByDefault: true, DefaultRule: "Host(`{{ .Name }}`)"})
+	share := func(i int, host string) *Share {
+		n := fmt.Sprintf("app-%05d", i)
+		return bl.Build(&Workload{Key: n, Name: n, Place: place{host, "80", ""}})
+	}
+	for i := range 10000 {
+		m.Replace(nil, share(i, "10.0.0.1"))
+	}
+	m.Result()
+	was := share(77, "10.0.0.1")
+	m.Replace(nil, was)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		is := share(77, fmt.Sprint("h", i))
+		m.Replace(was, is)
+		was = is
+		m.Result()
 	}
 }

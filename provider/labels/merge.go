@@ -10,16 +10,124 @@ import (
 	"github.com/sluice-edge/sluice/config"
 )
 
-// Merger joins shares into one configuration. It remembers what it made of several
-// shares, so that an unchanged result is the same pointer again. The zero value is
-// ready; it is not safe for concurrent use.
-type Merger struct{ old, now pools }
+// Merger joins shares into one configuration. A change costs in proportion to the
+// change: only the names that a changed share speaks of are looked at again, and what
+// did not change keeps its pointer. It is not safe for concurrent use.
+type Merger struct {
+	routers        *names[config.Router]
+	services       *names[config.Service]
+	middlewares    *names[config.Middleware]
+	transports     *names[config.ServersTransport]
+	tcpRouters     *names[config.TCPRouter]
+	tcpServices    *names[config.TCPService]
+	tcpMiddlewares *names[config.TCPMiddleware]
+	tcpTransports  *names[config.TCPServersTransport]
+	udpRouters     *names[config.UDPRouter]
+	udpServices    *names[config.UDPService]
+	tlsOptions     *names[config.TLSOptions]
+	tlsStores      *names[config.TLSStore]
+	// certified and troubled are the shares with certificates and with Problems, by key.
+	certified, troubled map[string]*Share
+}
 
-// pools are the services made of several shares.
-type pools struct {
-	http map[string]*config.Service
-	tcp  map[string]*config.TCPService
-	udp  map[string]*config.UDPService
+// NewMerger returns a Merger of nothing.
+func NewMerger() *Merger {
+	return &Merger{
+		routers:        newNames[config.Router]("router", nil, nil),
+		services:       newNames("service", equalServices, poolHTTP),
+		middlewares:    newNames[config.Middleware]("middleware", nil, nil),
+		transports:     newNames[config.ServersTransport]("serversTransport", nil, nil),
+		tcpRouters:     newNames[config.TCPRouter]("tcp router", nil, nil),
+		tcpServices:    newNames("tcp service", equalTCPServices, poolTCP),
+		tcpMiddlewares: newNames[config.TCPMiddleware]("tcp middleware", nil, nil),
+		tcpTransports:  newNames[config.TCPServersTransport]("tcp serversTransport", nil, nil),
+		udpRouters:     newNames[config.UDPRouter]("udp router", nil, nil),
+		udpServices:    newNames("udp service", equalUDPServices, poolUDP),
+		tlsOptions:     newNames[config.TLSOptions]("tls options", nil, nil),
+		tlsStores:      newNames[config.TLSStore]("tls store", nil, nil),
+		certified:      map[string]*Share{},
+		troubled:       map[string]*Share{},
+	}
+}
+
+// Replace puts one share in the place of another; nil stands for none.
+func (m *Merger) Replace(was, is *Share) {
+	if was == is {
+		return
+	}
+	if was != nil {
+		m.each(was, false)
+		delete(m.certified, was.Key)
+		delete(m.troubled, was.Key)
+	}
+	if is == nil {
+		return
+	}
+	m.each(is, true)
+	if len(is.Problems) > 0 {
+		m.troubled[is.Key] = is
+	}
+	if is.Config != nil && is.Config.TLS != nil && len(is.Config.TLS.Certificates) > 0 {
+		m.certified[is.Key] = is
+	}
+}
+
+// each adds or removes what a share claims.
+func (m *Merger) each(s *Share, add bool) {
+	if s.Config == nil {
+		return
+	}
+	if h := s.Config.HTTP; h != nil {
+		m.routers.claim(s, h.Routers, add)
+		m.services.claim(s, h.Services, add)
+		m.middlewares.claim(s, h.Middlewares, add)
+		m.transports.claim(s, h.ServersTransports, add)
+	}
+	if t := s.Config.TCP; t != nil {
+		m.tcpRouters.claim(s, t.Routers, add)
+		m.tcpServices.claim(s, t.Services, add)
+		m.tcpMiddlewares.claim(s, t.Middlewares, add)
+		m.tcpTransports.claim(s, t.ServersTransports, add)
+	}
+	if u := s.Config.UDP; u != nil {
+		m.udpRouters.claim(s, u.Routers, add)
+		m.udpServices.claim(s, u.Services, add)
+	}
+	if t := s.Config.TLS; t != nil {
+		m.tlsOptions.claim(s, t.Options, add)
+		m.tlsStores.claim(s, t.Stores, add)
+	}
+}
+
+// Result is the joined configuration, immutable, and the Problems of all shares and of
+// their meeting.
+func (m *Merger) Result() (*config.Dynamic, []config.Problem) {
+	out := &config.Dynamic{
+		HTTP: &config.HTTP{Routers: m.routers.result(), Services: m.services.result(),
+			Middlewares: m.middlewares.result(), ServersTransports: m.transports.result()},
+		TCP: &config.TCP{Routers: m.tcpRouters.result(), Services: m.tcpServices.result(),
+			Middlewares: m.tcpMiddlewares.result(), ServersTransports: m.tcpTransports.result()},
+		UDP: &config.UDP{Routers: m.udpRouters.result(), Services: m.udpServices.result()},
+	}
+	tls := &config.TLS{Options: m.tlsOptions.result(), Stores: m.tlsStores.result()}
+	for _, key := range slices.Sorted(maps.Keys(m.certified)) {
+		tls.Certificates = append(tls.Certificates, m.certified[key].Config.TLS.Certificates...)
+	}
+	if len(tls.Certificates) > 0 || len(tls.Options) > 0 || len(tls.Stores) > 0 {
+		out.TLS = tls
+	}
+	var problems []config.Problem
+	for _, key := range slices.Sorted(maps.Keys(m.troubled)) {
+		problems = append(problems, m.troubled[key].Problems...)
+	}
+	for _, ps := range []map[string]config.Problem{m.routers.problems, m.services.problems, m.middlewares.problems,
+		m.transports.problems, m.tcpRouters.problems, m.tcpServices.problems, m.tcpMiddlewares.problems,
+		m.tcpTransports.problems, m.udpRouters.problems, m.udpServices.problems, m.tlsOptions.problems, m.tlsStores.problems} {
+		for _, name := range slices.Sorted(maps.Keys(ps)) {
+			problems = append(problems, ps[name])
+		}
+	}
+	return out, problems
 }
 
 // claim is what one share says about a name.
@@ -28,128 +136,90 @@ type claim[T any] struct {
 	obj   *T
 }
 
-// claims are the claims for each name: the first, and all of them where there are more.
-type claims[T any] struct {
-	first map[string]claim[T]
-	more  map[string][]claim[T]
+// names are the objects of one kind.
+type names[T any] struct {
+	kind  string
+	equal func(a, b *T) bool
+	// pool makes the object of several claims, from the one that counts; nil takes that one.
+	pool     func(winner *T, all []claim[T]) *T
+	claims   map[string][]claim[T] // in the order of the shares' keys
+	dirty    map[string]bool
+	out      map[string]*T // handed out, so never changed in place
+	problems map[string]config.Problem
 }
 
-func newClaims[T any](n int) *claims[T] {
-	return &claims[T]{first: make(map[string]claim[T], n), more: map[string][]claim[T]{}}
+func newNames[T any](kind string, equal func(a, b *T) bool, pool func(*T, []claim[T]) *T) *names[T] {
+	if equal == nil {
+		equal = func(a, b *T) bool { return reflect.DeepEqual(a, b) }
+	}
+	return &names[T]{kind: kind, equal: equal, pool: pool, claims: map[string][]claim[T]{},
+		dirty: map[string]bool{}, problems: map[string]config.Problem{}}
 }
 
-func (c *claims[T]) add(s *Share, objs map[string]*T) {
-	for name, o := range objs {
-		if o == nil {
+// claim adds or removes the claims of a share.
+func (n *names[T]) claim(s *Share, objs map[string]*T, add bool) {
+	for name, obj := range objs {
+		if obj == nil {
 			continue
 		}
-		f, ok := c.first[name]
-		if !ok {
-			c.first[name] = claim[T]{s, o}
-			continue
+		n.dirty[name] = true
+		cs := n.claims[name]
+		i, found := slices.BinarySearchFunc(cs, s.Key, func(c claim[T], key string) int { return cmp.Compare(c.share.Key, key) })
+		switch {
+		case add && found:
+			cs[i] = claim[T]{s, obj}
+		case add:
+			n.claims[name] = slices.Insert(cs, i, claim[T]{s, obj})
+		case found && len(cs) == 1:
+			delete(n.claims, name)
+		case found:
+			n.claims[name] = slices.Delete(cs, i, i+1)
 		}
-		if c.more[name] == nil {
-			c.more[name] = []claim[T]{f}
-		}
-		c.more[name] = append(c.more[name], claim[T]{s, o})
 	}
 }
 
-// objects gives one object a name: the only one, or what settle makes of several. A
-// name on which workloads disagree is left out.
-func (c *claims[T]) objects(kind string, problems *[]config.Problem, equal func(a, b *T) bool, pool func(winner *T, name string, all []claim[T]) *T) map[string]*T {
-	if len(c.first) == 0 {
-		return nil
+// result settles the names that changed.
+func (n *names[T]) result() map[string]*T {
+	if len(n.dirty) == 0 {
+		return n.out
 	}
-	out := make(map[string]*T, len(c.first))
-	for name, f := range c.first {
-		if c.more[name] == nil {
-			out[name] = f.obj
+	out := maps.Clone(n.out)
+	if out == nil {
+		out = make(map[string]*T, len(n.claims))
+	}
+	for name := range n.dirty {
+		obj, problem := n.settle(name)
+		if problem != nil {
+			n.problems[name] = *problem
+		} else {
+			delete(n.problems, name)
+		}
+		switch was := out[name]; {
+		case obj == nil:
+			delete(out, name)
+		case was == nil || !reflect.DeepEqual(was, obj):
+			out[name] = obj
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.more)) {
-		winner, p := settle(kind+" "+name, c.more[name], equal)
-		if p != nil {
-			*problems = append(*problems, *p)
-		}
-		if winner == nil {
-			continue
-		}
-		if pool != nil {
-			winner = pool(winner, name, c.more[name])
-		}
-		out[name] = winner
-	}
+	clear(n.dirty)
+	n.out = out
 	return out
 }
 
-// Merge joins the shares, which must be sorted by their keys.
-func (m *Merger) Merge(shares []*Share) (*config.Dynamic, []config.Problem) {
-	m.old, m.now = m.now, pools{http: map[string]*config.Service{}, tcp: map[string]*config.TCPService{}, udp: map[string]*config.UDPService{}}
-	var problems []config.Problem
-	n := len(shares)
-	routers, services, middlewares := newClaims[config.Router](n), newClaims[config.Service](n), newClaims[config.Middleware](0)
-	transports := newClaims[config.ServersTransport](0)
-	tcpRouters, tcpServices, tcpMiddlewares := newClaims[config.TCPRouter](0), newClaims[config.TCPService](0), newClaims[config.TCPMiddleware](0)
-	tcpTransports := newClaims[config.TCPServersTransport](0)
-	udpRouters, udpServices := newClaims[config.UDPRouter](0), newClaims[config.UDPService](0)
-	options, stores := newClaims[config.TLSOptions](0), newClaims[config.TLSStore](0)
-	var certificates []config.StoreCertificate
-	for _, s := range shares {
-		problems = append(problems, s.Problems...)
-		if s.Config == nil {
-			continue
-		}
-		if h := s.Config.HTTP; h != nil {
-			routers.add(s, h.Routers)
-			services.add(s, h.Services)
-			middlewares.add(s, h.Middlewares)
-			transports.add(s, h.ServersTransports)
-		}
-		if t := s.Config.TCP; t != nil {
-			tcpRouters.add(s, t.Routers)
-			tcpServices.add(s, t.Services)
-			tcpMiddlewares.add(s, t.Middlewares)
-			tcpTransports.add(s, t.ServersTransports)
-		}
-		if u := s.Config.UDP; u != nil {
-			udpRouters.add(s, u.Routers)
-			udpServices.add(s, u.Services)
-		}
-		if t := s.Config.TLS; t != nil {
-			options.add(s, t.Options)
-			stores.add(s, t.Stores)
-			certificates = append(certificates, t.Certificates...)
-		}
+func (n *names[T]) settle(name string) (*T, *config.Problem) {
+	all := n.claims[name]
+	switch len(all) {
+	case 0:
+		return nil, nil
+	case 1:
+		return all[0].obj, nil
 	}
-	out := &config.Dynamic{
-		HTTP: &config.HTTP{
-			Routers:           routers.objects("router", &problems, deepEqual, nil),
-			Services:          services.objects("service", &problems, equalServices, m.poolHTTP),
-			Middlewares:       middlewares.objects("middleware", &problems, deepEqual, nil),
-			ServersTransports: transports.objects("serversTransport", &problems, deepEqual, nil),
-		},
-		TCP: &config.TCP{
-			Routers:           tcpRouters.objects("tcp router", &problems, deepEqual, nil),
-			Services:          tcpServices.objects("tcp service", &problems, equalTCPServices, m.poolTCP),
-			Middlewares:       tcpMiddlewares.objects("tcp middleware", &problems, deepEqual, nil),
-			ServersTransports: tcpTransports.objects("tcp serversTransport", &problems, deepEqual, nil),
-		},
-		UDP: &config.UDP{
-			Routers:  udpRouters.objects("udp router", &problems, deepEqual, nil),
-			Services: udpServices.objects("udp service", &problems, equalUDPServices, m.poolUDP),
-		},
+	winner, problem := settle(n.kind+" "+name, all, n.equal)
+	if winner != nil && n.pool != nil {
+		winner = n.pool(winner, all)
 	}
-	tls := &config.TLS{Certificates: certificates,
-		Options: options.objects("tls options", &problems, deepEqual, nil),
-		Stores:  stores.objects("tls store", &problems, deepEqual, nil)}
-	if len(certificates) > 0 || len(tls.Options) > 0 || len(tls.Stores) > 0 {
-		out.TLS = tls
-	}
-	return out, problems
+	return winner, problem
 }
-
-func deepEqual[T any](a, b *T) bool { return reflect.DeepEqual(a, b) }
 
 // settle finds the object that counts among several claims, or nil and the conflict.
 // Only the best rank is heard: what stands still never disturbs what serves. Among
@@ -193,126 +263,13 @@ func settle[T any](object string, all []claim[T], equal func(a, b *T) bool) (*T,
 
 // conflict names every workload that has a part in it.
 func conflict[T any](object string, cs []claim[T]) *config.Problem {
-	names := make([]string, 0, len(cs))
+	sources := make([]string, 0, len(cs))
 	for _, c := range cs {
-		names = append(names, c.share.Source)
+		sources = append(sources, c.share.Source)
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	return &config.Problem{Source: names[0], Object: object, Code: config.CodeConflict, Severity: config.Error,
-		Text:       "is defined differently by " + strings.Join(names, ", ") + "; none of the definitions is used",
+	slices.Sort(sources)
+	sources = slices.Compact(sources)
+	return &config.Problem{Source: sources[0], Object: object, Code: config.CodeConflict, Severity: config.Error,
+		Text:       "is defined differently by " + strings.Join(sources, ", ") + "; none of the definitions is used",
 		Suggestion: "give it the same labels everywhere, or another name"}
-}
-
-// equalServices compares all but the servers, which are pooled.
-func equalServices(a, b *config.Service) bool {
-	if a.LoadBalancer == nil || b.LoadBalancer == nil {
-		return reflect.DeepEqual(a, b)
-	}
-	x, y, lx, ly := *a, *b, *a.LoadBalancer, *b.LoadBalancer
-	lx.Servers, ly.Servers = nil, nil
-	x.LoadBalancer, y.LoadBalancer = &lx, &ly
-	return reflect.DeepEqual(x, y)
-}
-
-func equalTCPServices(a, b *config.TCPService) bool {
-	if a.LoadBalancer == nil || b.LoadBalancer == nil {
-		return reflect.DeepEqual(a, b)
-	}
-	x, y, lx, ly := *a, *b, *a.LoadBalancer, *b.LoadBalancer
-	lx.Servers, ly.Servers = nil, nil
-	x.LoadBalancer, y.LoadBalancer = &lx, &ly
-	return reflect.DeepEqual(x, y)
-}
-
-func equalUDPServices(a, b *config.UDPService) bool {
-	return (a.LoadBalancer != nil && b.LoadBalancer != nil) || reflect.DeepEqual(a, b)
-}
-
-// poolHTTP gives the winner the servers of all claims. Fenced servers are listed only
-// where nothing better is there: then they tell why the service is down.
-func (m *Merger) poolHTTP(winner *config.Service, name string, all []claim[config.Service]) *config.Service {
-	if winner.LoadBalancer == nil {
-		return winner
-	}
-	var live, fenced []config.Server
-	for _, c := range all {
-		if c.obj.LoadBalancer == nil {
-			continue
-		}
-		for _, s := range c.obj.LoadBalancer.Servers {
-			if list := cond(s.Fenced, &fenced, &live); !slices.ContainsFunc(*list, func(o config.Server) bool { return o.URL == s.URL }) {
-				*list = append(*list, s)
-			}
-		}
-	}
-	if len(live) == 0 {
-		live = fenced
-	}
-	svc, lb := *winner, *winner.LoadBalancer
-	lb.Servers = live
-	svc.LoadBalancer = &lb
-	return remember(m.old.http, m.now.http, name, &svc)
-}
-
-func cond[T any](c bool, a, b T) T {
-	if c {
-		return a
-	}
-	return b
-}
-
-func (m *Merger) poolTCP(winner *config.TCPService, name string, all []claim[config.TCPService]) *config.TCPService {
-	if winner.LoadBalancer == nil {
-		return winner
-	}
-	svc, lb := *winner, *winner.LoadBalancer
-	lb.Servers = nil
-	for _, c := range all {
-		if c.obj.LoadBalancer != nil {
-			lb.Servers = append(lb.Servers, c.obj.LoadBalancer.Servers...)
-		}
-	}
-	lb.Servers = unique(lb.Servers, func(s config.TCPServer) string { return s.Address })
-	svc.LoadBalancer = &lb
-	return remember(m.old.tcp, m.now.tcp, name, &svc)
-}
-
-func (m *Merger) poolUDP(winner *config.UDPService, name string, all []claim[config.UDPService]) *config.UDPService {
-	if winner.LoadBalancer == nil {
-		return winner
-	}
-	lb := config.UDPLoadBalancer{}
-	for _, c := range all {
-		if c.obj.LoadBalancer != nil {
-			lb.Servers = append(lb.Servers, c.obj.LoadBalancer.Servers...)
-		}
-	}
-	lb.Servers = unique(lb.Servers, func(s config.UDPServer) string { return s.Address })
-	return remember(m.old.udp, m.now.udp, name, &config.UDPService{LoadBalancer: &lb})
-}
-
-// unique keeps the first of those with an equal key.
-func unique[T any](in []T, key func(T) string) []T {
-	seen := make(map[string]bool, len(in))
-	return slices.DeleteFunc(in, func(v T) bool {
-		k := key(v)
-		was := seen[k]
-		seen[k] = true
-		return was
-	})
-}
-
-// remember returns the object of the last time if it says the same.
-func remember[T any](old, now map[string]*T, name string, obj *T) *T {
-	if was := old[name]; was != nil && reflect.DeepEqual(was, obj) {
-		obj = was
-	}
-	now[name] = obj
-	return obj
-}
-
-// Sort orders shares as Merge wants them.
-func Sort(shares []*Share) {
-	slices.SortFunc(shares, func(a, b *Share) int { return cmp.Compare(a.Key, b.Key) })
 }
