@@ -42,7 +42,7 @@ type Config struct {
 	ReadTotal bool
 	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's answers.
 	ReasonHeader bool
-	// AltSvc is added to answers over TLS where not empty.
+	// AltSvc is added to answers over TLS where not empty. It is filled in where EP offers HTTP/3.
 	AltSvc string
 	// Lane owns the listeners where it is set and takes them; else connections are served
 	// by goroutines.
@@ -101,6 +101,7 @@ type EntryPoint struct {
 	mu        sync.Mutex
 	listeners []net.Listener
 	ports     []Port
+	h3        []*serve.H3
 	opening   map[net.Conn]struct{} // before they are handed to a server
 	wg        sync.WaitGroup
 	closed    atomic.Bool
@@ -128,7 +129,10 @@ func New(cfg Config) (*EntryPoint, error) {
 			return nil, fmt.Errorf("entry point %s: proxyProtocol.trustedIPs: %w", cfg.Name, err)
 		}
 	}
-	e.server = serve.New(serveConfig(&cfg, fw))
+	if cfg.EP.HTTP3 != nil && cfg.TLS != nil && cfg.AltSvc == "" {
+		e.cfg.AltSvc = offer(cfg.EP.HTTP3, e.addrs[0])
+	}
+	e.server = serve.New(serveConfig(&e.cfg, fw))
 	// One for all connections: session tickets are sealed by its keys. What holds for a
 	// connection is in the result of the callback.
 	e.tls = &tls.Config{GetConfigForClient: cfg.TLS, MinVersion: tls.VersionTLS12}
@@ -218,6 +222,9 @@ func (e *EntryPoint) Listen(ctx context.Context) error {
 				e.mu.Lock()
 				e.ports = append(e.ports, p)
 				e.mu.Unlock()
+				if err := e.listenH3(ctx, p.Addr()); err != nil {
+					return err
+				}
 				continue
 			}
 		}
@@ -227,6 +234,9 @@ func (e *EntryPoint) Listen(ctx context.Context) error {
 			return fmt.Errorf("entry point %s: %w", e.cfg.Name, err)
 		}
 		e.AddListener(l)
+		if err := e.listenH3(ctx, l.Addr()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -253,14 +263,17 @@ func (e *EntryPoint) closeListeners() {
 // Run accepts connections until Shutdown has closed the listeners.
 func (e *EntryPoint) Run() error {
 	e.mu.Lock()
-	ls := e.listeners
+	ls, h3 := e.listeners, e.h3
 	e.mu.Unlock()
-	errs := make(chan error, len(ls))
+	errs := make(chan error, len(ls)+len(h3))
 	for _, l := range ls {
 		go func() { errs <- e.accept(l) }()
 	}
+	for _, h := range h3 {
+		go func() { errs <- h.Run() }()
+	}
 	var err error
-	for range ls {
+	for range len(ls) + len(h3) {
 		err = errors.Join(err, <-errs)
 	}
 	return err
@@ -324,15 +337,18 @@ func (e *EntryPoint) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, finish)
 	defer cancel()
 	e.mu.Lock()
-	ports := e.ports
+	ports, h3 := e.ports, e.h3
 	e.mu.Unlock()
-	errs := make(chan error, len(ports)+1)
+	errs := make(chan error, len(ports)+len(h3)+1)
+	for _, h := range h3 {
+		go func() { errs <- h.Shutdown(ctx) }()
+	}
 	go func() { errs <- e.server.Shutdown(ctx) }()
 	for _, p := range ports {
 		go func() { errs <- p.Shutdown(ctx) }()
 	}
 	var err error
-	for range len(ports) + 1 {
+	for range len(ports) + len(h3) + 1 {
 		err = errors.Join(err, <-errs)
 	}
 	e.endStreams(ctx)

@@ -88,8 +88,8 @@ func (a *answer) Head() error {
 	}
 	o.Close = h.closing
 	_, o.Date = h.s.now()
-	if h.c.TLS != nil && h.s.cfg.AltSvc != "" && !resp.Fields.Has("Alt-Svc") {
-		resp.Fields.Add("Alt-Svc", h.s.cfg.AltSvc)
+	if h.c.TLS != nil {
+		altSvc(&resp.Fields, h.s.cfg.AltSvc)
 	}
 	h.wmu.Lock()
 	a.sent = true

@@ -63,9 +63,6 @@ func newRequest(ctx context.Context, ex *exchange.Exchange, body upstream.Source
 		URL: toURL(req), Body: http.NoBody,
 	}
 	r.ProtoMajor, r.ProtoMinor, _ = http.ParseHTTPVersion(req.Proto)
-	if strings.HasPrefix(req.Proto, "HTTP/2") {
-		r.ProtoMajor, r.ProtoMinor = 2, 0
-	}
 	switch req.Framing {
 	case exchange.Sized:
 		r.ContentLength = req.Length

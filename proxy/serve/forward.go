@@ -145,7 +145,7 @@ func takeRequest(ex *exchange.Exchange, r *http.Request) {
 	fromHeader(&req.Fields, r.Header, nil)
 	req.Fields.Del("Host")
 	req.Upgrade = ""
-	if req.Fields.HasToken("Connection", "upgrade") && !strings.HasPrefix(req.Proto, "HTTP/2") {
+	if req.Fields.HasToken("Connection", "upgrade") && strings.HasPrefix(req.Proto, "HTTP/1") {
 		req.Upgrade = req.Fields.Get("Upgrade")
 	}
 	switch {

@@ -68,7 +68,9 @@ func (s *Server) serveH2(c Conn) {
 var exchanges = sync.Pool{New: func() any { return new(exchange.Exchange) }}
 
 // ServeHTTP implements http.Handler for one stream.
-func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.serve(w, r, "HTTP/2.0") }
+
+func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 	s := c.s
 	ex := exchanges.Get().(*exchange.Exchange)
 	ex.Reset()
@@ -82,6 +84,7 @@ func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.stop()
 	l := life{s: s, ex: ex, front: f}
 	src := &h2source{r: r, limit: s.cfg.ReadTimeout, answered: &f.sent}
+	req.Proto = proto
 	bad := parseH2(req, r)
 	if bad == nil && req.Framing != exchange.NoBody {
 		l.body = src
@@ -105,9 +108,9 @@ func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// parseH2 fills req from a request of HTTP/2.
+// parseH2 fills req from a request of HTTP/2 or 3.
 func parseH2(req *exchange.Request, r *http.Request) *wire.Error {
-	req.Method, req.Proto, req.Host, req.Target = r.Method, "HTTP/2.0", r.Host, r.RequestURI
+	req.Method, req.Host, req.Target = r.Method, r.Host, r.RequestURI
 	if r.Method == http.MethodConnect {
 		return wire.ErrConnect
 	}
@@ -171,8 +174,11 @@ type h2front struct {
 // finalHead completes the head of the answer.
 func (f *h2front) finalHead() {
 	c, resp := f.c, &f.ex.Resp
-	if a := c.s.cfg.AltSvc; a != "" && c.c.TLS != nil && !resp.Fields.Has("Alt-Svc") {
-		resp.Fields.Add("Alt-Svc", a)
+	if c.c.TLS != nil {
+		altSvc(&resp.Fields, c.s.cfg.AltSvc)
+	}
+	if f.ex.Req.Proto == protoHTTP3 {
+		return
 	}
 	c.mu.Lock()
 	c.requests++
