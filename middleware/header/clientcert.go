@@ -47,8 +47,8 @@ func (c *clientCert) Request(ex *exchange.Exchange) exchange.Verdict {
 	}
 	if c.info != nil {
 		fields.Del(ClientCertInfo)
-		if len(certs) > 0 {
-			fields.Add(ClientCertInfo, url.QueryEscape(c.describe(certs)))
+		if info := c.describe(certs); info != "" {
+			fields.Add(ClientCertInfo, url.QueryEscape(info))
 		}
 	}
 	return exchange.Next
