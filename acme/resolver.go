@@ -400,7 +400,7 @@ func (r *resolver) order(ctx context.Context, j job) error {
 	}
 	var s stored
 	s.Domain.Main, s.Domain.SANs = j.names[0], j.names[1:]
-	s.Certificate, s.Key, s.Store = res.Certificate, res.PrivateKey, "default"
+	s.Certificate, s.Key, s.Store = res.Certificate, pkcs8(res.PrivateKey), "default"
 	b, err := json.Marshal(&s)
 	if err != nil {
 		return err

@@ -21,6 +21,9 @@ import (
 // ErrNoCertificate ends a handshake for a name without certificate under sniStrict.
 var ErrNoCertificate = errors.New("no certificate for this server name, and sniStrict is set")
 
+// ErrNoChallenge ends a handshake that asks for the answer to a challenge that is not under way.
+var ErrNoChallenge = errors.New("no ACME challenge is under way for this server name")
+
 // Manager answers TLS handshakes from snapshots. It is safe for concurrent use.
 type Manager struct {
 	snap    atomic.Pointer[snapshot]
@@ -42,6 +45,7 @@ type pairFiles struct{ cert, key config.FileOrContent }
 type snapshot struct {
 	certs       *set
 	def         *tls.Certificate
+	generated   []string               // names of the issued certificate that is the default, if any
 	options     map[string]*tls.Config // nil value: broken, handshakes are refused
 	hostOptions map[string]string
 	wildOptions map[string]string
@@ -97,6 +101,16 @@ func (m *Manager) update(cfg *config.TLS, hostOptions map[string]string, now tim
 		}
 		if pair != nil {
 			s.def = pair
+		}
+		if st.DefaultGeneratedCert != nil {
+			problems = append(problems, problem("store default", "defaultGeneratedCert", "defaultCertificate is set too and is used", config.Warning))
+		}
+	} else if st != nil && st.DefaultGeneratedCert != nil && st.DefaultGeneratedCert.Domain != nil {
+		d := st.DefaultGeneratedCert.Domain
+		for _, n := range append([]string{d.Main}, d.SANs...) {
+			if n != "" {
+				s.generated = append(s.generated, canonical(n))
+			}
 		}
 	}
 	problems = append(problems, m.buildOptions(cfg, s)...)
@@ -251,9 +265,11 @@ func (m *Manager) Config(name string) *tls.Config { return m.snap.Load().options
 func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
 	name := canonical(h.ServerName)
 	if f := m.challenge.Load(); f != nil && slices.Contains(h.SupportedProtos, "acme-tls/1") {
+		// RFC 8737 §3: only the CA offers this protocol; a stranger learns nothing by it.
 		if c := (*f)(name); c != nil {
 			return c, nil
 		}
+		return nil, ErrNoChallenge
 	}
 	s := m.snap.Load()
 	if name == "" && h.Conn != nil {
@@ -271,7 +287,31 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certifi
 	if strict {
 		return nil, ErrNoCertificate
 	}
+	if c := m.generatedDefault(s); c != nil {
+		return c, nil
+	}
 	return s.def, nil
+}
+
+// generatedDefault is the issued certificate that is the store's default, or nil as long as
+// it was not obtained.
+func (m *Manager) generatedDefault(s *snapshot) *tls.Certificate {
+	var c *tls.Certificate
+	for _, n := range s.generated {
+		set := m.managed.Load()
+		if set == nil {
+			return nil
+		}
+		got := set.find(n)
+		if rest, ok := strings.CutPrefix(n, "*."); ok {
+			got = set.wild[rest]
+		}
+		if got == nil || c != nil && got != c {
+			return nil
+		}
+		c = got
+	}
+	return c
 }
 
 // All returns every certificate that may be served but for the generated default one.

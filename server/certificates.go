@@ -3,10 +3,15 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/router"
 	"github.com/sluice-edge/sluice/store"
 	"github.com/sluice-edge/sluice/store/acmejson"
 )
@@ -37,13 +42,66 @@ func (s *Server) newACME(ctx context.Context) {
 	}
 }
 
-func (s *Server) usesHTTPChallenge() bool {
-	for _, r := range s.static.CertificatesResolvers {
-		if r != nil && r.ACME != nil && r.ACME.HTTPChallenge != nil {
-			return true
+// wantCertificates tells what the routers of a table and the stores ask resolvers for.
+func (s *Server) wantCertificates(t *router.Table, cfg *config.Dynamic) {
+	var wants []acme.Request
+	for _, c := range t.Certificates() {
+		wants = append(wants, acme.Request{Resolver: c.Resolver, Domain: c.Domain})
+	}
+	if tls := tlsOf(cfg); tls != nil {
+		for _, st := range tls.Stores {
+			if st == nil || st.DefaultCertificate != nil {
+				continue
+			}
+			if g := st.DefaultGeneratedCert; g != nil && g.Domain != nil {
+				wants = append(wants, acme.Request{Resolver: g.Resolver, Domain: *g.Domain})
+			}
 		}
 	}
-	return false
+	s.acme.Want(wants)
+}
+
+func (s *Server) usesHTTPChallenge() bool { return len(httpChallengeEntryPoints(s.static)) > 0 }
+
+// httpChallengeEntryPoints lists where HTTP-01 challenges are answered, sorted. An entry
+// point with allowACMEByPass leaves them to the users' routers.
+func httpChallengeEntryPoints(s *config.Static) []string {
+	var out []string
+	for _, r := range s.CertificatesResolvers {
+		if r == nil || r.ACME == nil || r.ACME.HTTPChallenge == nil {
+			continue
+		}
+		name := r.ACME.HTTPChallenge.EntryPoint
+		if ep := s.EntryPoints[name]; ep != nil && !ep.AllowACMEByPass && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// challengeConfig adds the router that answers HTTP-01 challenges before any other.
+func challengeConfig(s *config.Static, h *config.HTTP) {
+	if eps := httpChallengeEntryPoints(s); len(eps) > 0 {
+		h.Services["acme-http"] = &config.Service{}
+		h.Routers["acme-http"] = &config.Router{
+			EntryPoints: eps, Rule: "PathPrefix(`" + acmeChallengePath + "`)", RuleSyntax: "default",
+			Service: "acme-http@internal", Priority: math.MaxInt,
+		}
+	}
+}
+
+// serveHTTPChallenge answers HTTP-01 challenges (RFC 8555 §8.3).
+func (s *Server) serveHTTPChallenge(w http.ResponseWriter, r *http.Request) {
+	token, ok := strings.CutPrefix(r.URL.Path, acmeChallengePath)
+	if ok {
+		if key, found := s.acme.HTTPToken(token); found {
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = w.Write([]byte(key)) //nolint:gosec // a key authorization, not markup
+			return
+		}
+	}
+	http.NotFound(w, r)
 }
 
 // watchCertificates swaps certificate, key and CA files when they change on disk.

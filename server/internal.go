@@ -60,6 +60,7 @@ func internalConfig(s *config.Static) *config.Dynamic {
 			router("prometheus", p.EntryPoint, "PathPrefix(`/metrics`)", "prometheus@internal", 0)
 		}
 	}
+	challengeConfig(s, h)
 	return &config.Dynamic{HTTP: h}
 }
 

@@ -4,10 +4,8 @@ import (
 	"crypto/x509"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/api"
 	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
@@ -45,11 +43,7 @@ func (s *Server) publish(m *provider.Merged) {
 	s.lane.sweep()
 	s.state.Commit()
 	s.hub.Reloaded(t.Runtime)
-	var wants []acme.Request
-	for _, c := range t.Certificates() {
-		wants = append(wants, acme.Request{Resolver: c.Resolver, Domain: c.Domain})
-	}
-	s.acme.Want(wants)
+	s.wantCertificates(t, m.Config)
 	s.forget(t.Runtime.Problems)
 	s.report(t.Runtime.Problems)
 	e := s.log.Debug().Uint64(telemetry.Generation, gen).Int("routers", len(t.Runtime.Routers)).Dur("compiled", time.Since(began))
@@ -163,17 +157,4 @@ func (s *Server) serversUp() []telemetry.ServerUp {
 		}
 	}
 	return out
-}
-
-// serveHTTPChallenge answers HTTP-01 challenges (RFC 8555 §8.3).
-func (s *Server) serveHTTPChallenge(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.URL.Path, acmeChallengePath)
-	if ok {
-		if key, found := s.acme.HTTPToken(token); found {
-			w.Header().Set("Content-Type", "text/plain")
-			_, _ = w.Write([]byte(key)) //nolint:gosec // a key authorization, not markup
-			return
-		}
-	}
-	http.NotFound(w, r)
 }
