@@ -69,6 +69,15 @@ func authKinds() []kind {
 			func(n string, c *mw, d Deps) (Built, error) {
 				return op(auth.NewBasic(n, c.BasicAuth, d.State, d.Warn))
 			}},
+		{"digestAuth", func(c *mw) bool { return c.DigestAuth != nil },
+			func(n string, c *mw, d Deps) (Built, error) {
+				return op(auth.NewDigest(n, c.DigestAuth, d.State, d.Warn))
+			}},
+		{"forwardAuth", func(c *mw) bool { return c.ForwardAuth != nil },
+			func(_ string, c *mw, d Deps) (Built, error) {
+				o, stage, err := auth.NewForward(c.ForwardAuth, d.State, d.Warn)
+				return Built{Op: o, Stage: stage}, err
+			}},
 	}
 }
 
