@@ -404,6 +404,9 @@ func TestUnchangedRulesAreTakenOver(t *testing.T) {
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
+	if raceDetector {
+		t.Skip("pools are leaky under the race detector")
+	}
 	in := input(&config.HTTP{
 		Routers: map[string]*config.Router{
 			"a@x": {Rule: "Host(`a.test`) && PathPrefix(`/x y`)", Service: "s", TLS: &config.RouterTLS{Options: "o"}},
