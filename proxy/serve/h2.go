@@ -174,11 +174,11 @@ type h2front struct {
 // finalHead completes the head of the answer.
 func (f *h2front) finalHead() {
 	c, resp := f.c, &f.ex.Resp
-	if c.c.TLS != nil {
-		altSvc(&resp.Fields, c.s.cfg.AltSvc)
-	}
 	if f.ex.Req.Proto == protoHTTP3 {
 		return
+	}
+	if c.c.TLS != nil {
+		altSvc(&resp.Fields, c.s.cfg.AltSvc)
 	}
 	c.mu.Lock()
 	c.requests++
