@@ -629,7 +629,7 @@ type ACME struct {
 	Profile           string   `json:"profile,omitempty"`
 	EmailAddresses    []string `json:"emailAddresses,omitempty"`
 	DisableCommonName bool     `json:"disableCommonName,omitempty"`
-	// Storage is the file that keeps account and certificates.
+	// Storage keeps account and certificates: the file acme.json, or dir:, sealed:, redis: or postgres: addresses.
 	Storage string `json:"storage,omitempty"`
 	// KeyType is EC256, EC384, RSA2048, RSA4096 or RSA8192.
 	KeyType string `json:"keyType,omitempty"`
@@ -646,13 +646,59 @@ type ACME struct {
 	DNSChallenge     *DNSChallenge  `json:"dnsChallenge,omitempty" cfg:"empty"`
 	HTTPChallenge    *HTTPChallenge `json:"httpChallenge,omitempty" cfg:"empty"`
 	TLSChallenge     *TLSChallenge  `json:"tlsChallenge,omitempty" cfg:"empty"`
+	// StorageKey encrypts private keys in storage: 32 bytes as hex or base64, or a file that holds them.
+	StorageKey FileOrContent `json:"storageKey,omitempty" cfg:"secret"`
+	// StorageOldKeys are read as well; what they encrypt is encrypted with storageKey at the start.
+	StorageOldKeys []FileOrContent `json:"storageOldKeys,omitempty" cfg:"secret"`
+	// Fallback is another resolver, which orders where this one failed three times.
+	Fallback string `json:"fallback,omitempty"`
+	// Preflight says whether names are looked at before an order: warn, strict or off.
+	Preflight string `json:"preflight,omitempty"`
+	// PruneAfter is how long a certificate is kept that no router names; negative keeps it for ever.
+	PruneAfter Duration `json:"pruneAfter,omitempty"`
+	// ExportDir is a directory that gets every certificate as PEM files.
+	ExportDir string `json:"exportDir,omitempty"`
+	// OnRenew is a command to run, or an http(s) address to post to, for each certificate obtained.
+	OnRenew  string        `json:"onRenew,omitempty" cfg:"secret"`
+	Limits   *ACMELimits   `json:"limits,omitempty" cfg:"empty"`
+	OnDemand *ACMEOnDemand `json:"onDemand,omitempty" cfg:"empty"`
 }
+
+// ACMELimits are limits of the authority that are kept here first. Zero takes Let's
+// Encrypt's where that is the authority, and else sets no limit; negative sets none.
+type ACMELimits struct {
+	// NewOrders in 3 hours.
+	NewOrders int `json:"newOrders,omitempty"`
+	// CertificatesPerDomain in 7 days, of new names below one registered domain.
+	CertificatesPerDomain int `json:"certificatesPerDomain,omitempty"`
+	// DuplicateCertificates in 7 days, for the same set of names.
+	DuplicateCertificates int `json:"duplicateCertificates,omitempty"`
+	// FailedValidations of a name in an hour.
+	FailedValidations int `json:"failedValidations,omitempty"`
+}
+
+// ACMEOnDemand obtains certificates at the first handshake, for hosts that a router of the
+// resolver takes and that are allowed.
+type ACMEOnDemand struct {
+	// Ask is an address that is called with ?domain=HOST; 2xx allows the host.
+	Ask string `json:"ask,omitempty"`
+	// Allow are hosts that are allowed; *.example.com stands for one label, **.example.com for any.
+	Allow []string `json:"allow,omitempty"`
+	// PerMinute bounds the hosts for which orders begin.
+	PerMinute int `json:"perMinute,omitempty"`
+	// Wait is how long a handshake waits for its certificate.
+	Wait Duration `json:"wait,omitempty"`
+}
+
+// SetDefaults sets 10 orders a minute and a wait of 30 s.
+func (o *ACMEOnDemand) SetDefaults() { o.PerMinute, o.Wait = 10, 30e9 }
 
 // SetDefaults sets Let's Encrypt, acme.json, RSA4096 and 90 days.
 func (a *ACME) SetDefaults() {
 	a.CAServer = "https://acme-v02.api.letsencrypt.org/directory"
 	a.Storage, a.KeyType, a.CertificatesDuration = "acme.json", "RSA4096", 2160
 	a.ClientTimeout, a.ClientResponseHeaderTimeout, a.CertificateTimeout = 120e9, 30e9, 30e9
+	a.Preflight, a.PruneAfter = "warn", 30*24*3600e9
 }
 
 // EAB binds the ACME account to an account of the CA.
@@ -670,6 +716,10 @@ type DNSChallenge struct {
 	Propagation             *DNSPropagation `json:"propagation,omitempty" cfg:"empty"`
 	DelayBeforeCheck        Duration        `json:"delayBeforeCheck,omitempty"`
 	DisablePropagationCheck bool            `json:"disablePropagationCheck,omitempty"`
+	// Env are the provider's variables for this resolver; NAME_FILE takes the value from a file.
+	Env map[string]string `json:"env,omitempty" cfg:"secret"`
+	// EnvFile is a file of NAME=value lines, for example a secret.
+	EnvFile string `json:"envFile,omitempty"`
 }
 
 // DNSPropagation tunes the wait for DNS records.

@@ -192,6 +192,16 @@ func (c *checker) acme(key string, a *ACME, names []string) {
 	if h := a.HTTPChallenge; h != nil && h.EntryPoint != "" {
 		c.known(key+".httpChallenge.entryPoint", h.EntryPoint, names)
 	}
+	c.oneOf(key+".preflight", a.Preflight, true, "warn", "strict", "off")
+	if f := a.Fallback; f != "" {
+		if r := c.s.CertificatesResolvers[f]; r == nil || r.ACME == nil || r.ACME == a {
+			c.add(Error, key+".fallback", CodeUnknownResolver, "", "there is no other certificate resolver %q", f)
+		}
+	}
+	if o := a.OnDemand; o != nil && o.Ask == "" && len(o.Allow) == 0 {
+		c.add(Error, key+".onDemand", CodeInvalidValue, "write --"+key+".onDemand.ask=http://app/allowed, or .allow=*.example.com",
+			"names neither ask nor allow: anybody could make orders")
+	}
 	if d := a.DNSChallenge; d != nil && d.Provider == "" {
 		c.add(Warning, key+".dnsChallenge.provider", CodeInvalidValue, "", "the DNS challenge names no provider")
 	}
