@@ -137,6 +137,20 @@ func TestStateOutlivesAnUnrelatedChange(t *testing.T) {
 	}
 }
 
+func TestUnchangedServiceStaysTheSameObject(t *testing.T) {
+	b := NewBook(nil, Events{})
+	c := balancer("http://a", "http://b")
+	c.Servers[1].Fenced = true
+	first := mustBuild(t, b, "s", c)
+	first.eps[0].Fenced.Store(true) // by a stop signal; the new table knows better
+	if second := mustBuild(t, b, "s", c); second != first {
+		t.Fatal("an unchanged service was rebuilt")
+	}
+	if first.eps[0].Gone.Load() || first.eps[0].Fenced.Load() || !first.eps[1].Fenced.Load() {
+		t.Fatal("endpoints were not retained")
+	}
+}
+
 func TestStickyFollowsTheCookieAndItsOldForms(t *testing.T) {
 	c := balancer("http://127.0.0.1:1", "http://127.0.0.1:2")
 	c.Sticky = &config.Sticky{Cookie: &config.Cookie{Name: "c", HTTPOnly: true}}

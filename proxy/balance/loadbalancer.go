@@ -26,8 +26,8 @@ const (
 type LoadBalancer struct {
 	name     string
 	cfg      *config.LoadBalancer
-	finger   string
 	tr       *exchange.Transport
+	byKey    map[endpointKey]*exchange.Endpoint
 	eps      []*exchange.Endpoint
 	weights  []int
 	equal    bool // all weights are 1
@@ -48,17 +48,38 @@ var (
 // Service builds the load balancer of that name ("api@docker"). Where neither its
 // configuration nor its transport changed since the last table, the live one is returned.
 func (d *Draft) Service(name string, cfg *config.LoadBalancer, tr *exchange.Transport) (*LoadBalancer, error) {
-	lb, err := d.build(name, cfg, tr)
-	if err != nil {
-		return nil, err
+	d.book.mu.Lock()
+	lb := d.book.balancers[name]
+	d.book.mu.Unlock()
+	if lb != nil && lb.cfg == cfg && lb.tr == tr {
+		d.retain(lb)
+	} else {
+		var err error
+		if lb, err = d.build(name, cfg, tr); err != nil {
+			return nil, err
+		}
 	}
 	d.balancers[name] = lb
 	d.positions[name] = lb.rot
 	return lb, nil
 }
 
+// retain takes the endpoints of a live balancer over: its configuration is the same object,
+// and configurations never change.
+func (d *Draft) retain(lb *LoadBalancer) {
+	for i := range lb.cfg.Servers {
+		s := &lb.cfg.Servers[i]
+		k := endpointKey{service: lb.name, url: s.URL, preserve: s.PreservePath, transport: lb.tr}
+		if ep := lb.byKey[k]; ep != nil {
+			_, seen := d.endpoints[k]
+			d.endpoints[k] = ep
+			d.fenced[ep] = s.Fenced && (!seen || d.fenced[ep])
+		}
+	}
+}
+
 func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transport) (*LoadBalancer, error) {
-	lb := &LoadBalancer{name: name, cfg: cfg, tr: tr, finger: fingerprint(cfg), equal: true}
+	lb := &LoadBalancer{name: name, cfg: cfg, tr: tr, equal: true, byKey: make(map[endpointKey]*exchange.Endpoint, len(cfg.Servers))}
 	switch strings.ToLower(cfg.Strategy) {
 	case "", "wrr":
 	case "p2c":
@@ -81,6 +102,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		if err != nil {
 			return nil, err
 		}
+		lb.byKey[endpointKey{service: name, url: s.URL, preserve: s.PreservePath, transport: tr}] = ep
 		w := 1
 		if s.Weight != nil {
 			w = *s.Weight
@@ -125,7 +147,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	if lb.rot == nil {
 		lb.rot = &rotation{}
 	}
-	if old != nil && lb.passive != nil && old.passive != nil && old.finger == lb.finger {
+	if old != nil && lb.passive != nil && old.passive != nil && *old.cfg.PassiveHealthCheck == *cfg.PassiveHealthCheck {
 		lb.passive = old.passive
 	}
 	return lb, nil
