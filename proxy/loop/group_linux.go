@@ -271,7 +271,7 @@ func (g *Group) Listen(cfg EntryPoint) (*Entry, error) {
 		fds, e.addr, err = listenAll(cfg.Addr, cfg.ReusePort, len(g.loops))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("entry point %s: %w", cfg.Name, err)
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Addr, err) // the caller names the entry point
 	}
 	for i, l := range g.loops {
 		ls := &listener{fds[i], e}
