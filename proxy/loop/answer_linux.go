@@ -51,7 +51,7 @@ func (l *loop) settle(cl *client) {
 func (l *loop) answer(cl *client) {
 	ex := cl.ex
 	resp := &ex.Resp
-	if cl.trusted && cl.entry.cfg.ReasonHeader && ex.Reason != exchange.NoReason {
+	if cl.trusted && cl.entry.cfg.ReasonHeader && ex.Reason != exchange.NoReason && ex.Req.Fields.Has("X-Sluice-Reason") {
 		resp.Fields.Set("X-Sluice-Reason", string(ex.Reason))
 	}
 	if fatal(ex.Reason) || l.draining || !cl.bodyDone && (cl.cont || cl.framing == exchange.Sized && cl.left > maxDrain) {
@@ -159,7 +159,7 @@ func (l *loop) next(cl *client) {
 		}
 		cl.state, cl.budget = cDiscard, maxDrain
 		l.wheel.set(&cl.timer, l.now+int64(drainTime))
-		if cl.readable {
+		if cl.readable || len(cl.in) > 0 {
 			l.later(&cl.conn)
 		}
 		return
@@ -185,6 +185,10 @@ func (l *loop) next(cl *client) {
 
 // discard reads and drops what is left of a body.
 func (l *loop) discard(cl *client) {
+	l.settle(cl) // what came behind the head
+	if cl.dead || cl.state != cDiscard {
+		return
+	}
 	in, own := cl.in, len(cl.in) > 0
 	var b []byte
 	if own {
@@ -284,6 +288,10 @@ func (l *loop) linger(cl *client) {
 // kill ends a connection whatever it does. A request under way counts as left by its client.
 func (l *loop) kill(cl *client) {
 	if cl.dead {
+		return
+	}
+	if cl.ex != nil && cl.headSent && cl.state != cTunnel || len(cl.out) > 0 {
+		l.cut(cl, exchange.Aborted) // whoever still reads must not take the part for the whole
 		return
 	}
 	l.leave(cl, exchange.Aborted)

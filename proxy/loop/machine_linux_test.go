@@ -106,7 +106,7 @@ func (w *world) connect(target) (*sock, bool, syscall.Errno) {
 		return nil, false, syscall.ECONNREFUSED
 	}
 	s := w.k.socket()
-	srv := &farServer{w: w, s: s}
+	srv := &farServer{w: w, s: s, hasty: rng.IntN(8) == 0}
 	w.servers = append(w.servers, srv)
 	if rng.IntN(2) == 0 {
 		s.dialing = true
@@ -165,9 +165,14 @@ type ask struct {
 	body   []byte
 	wire   []byte
 	last   bool
+	// upgrade asks for a tunnel to an echo.
+	upgrade bool
 }
 
 type farClient struct {
+	talk   []byte // after the answers: what is said through a tunnel
+	said   int
+	heard  []byte
 	w      *world
 	s      *sock
 	asks   []*ask
@@ -219,6 +224,17 @@ func (w *world) newClient(id int) *farClient {
 		}
 		c.asks = append(c.asks, a)
 	}
+	if rng.IntN(4) == 0 {
+		id := id*100 + n
+		c.talk = pattern(id, 1+bodySize(rng))
+		c.asks = append(c.asks, &ask{id: id, method: "GET", path: "/" + strconv.Itoa(id), proto: "HTTP/1.1", upgrade: true,
+			wire: fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", id)})
+		for _, a := range c.asks {
+			if a.last { // nothing may close before
+				*a = ask{id: a.id, method: "GET", path: "/" + strconv.Itoa(a.id), proto: "HTTP/1.1", wire: fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: a.test\r\n\r\n", a.id)}
+			}
+		}
+	}
 	return c
 }
 
@@ -232,9 +248,21 @@ func (c *farClient) step() {
 		c.s.flight = append(c.s.flight, c.asks[c.sent].wire...)
 		c.sent++
 	}
+	if len(c.talk) > 0 && c.sent == len(c.asks) && (c.got == len(c.asks) || c.pipe) && c.said < len(c.talk) && !c.s.gone {
+		n := 1 + rng.IntN(len(c.talk)-c.said) // may be before the answer
+		c.s.flight = append(c.s.flight, c.talk[c.said:c.said+n]...)
+		c.said += n
+	}
 	c.s.arrive()
 	c.buf = append(c.buf, c.s.take(1+rng.IntN(30_000))...)
 	c.read()
+	if len(c.talk) > 0 && c.got == len(c.asks) {
+		c.heard = append(c.heard, c.buf...)
+		c.buf = nil
+		if !bytes.HasPrefix(c.talk, c.heard) {
+			c.w.t.Fatalf("the tunnel returns %d bytes that were not said", len(c.heard))
+		}
+	}
 	if c.w.faults && rng.IntN(400) == 0 {
 		c.s.smash()
 		c.over, c.whyEnd = true, "smashed"
@@ -243,7 +271,7 @@ func (c *farClient) step() {
 		c.shut, c.s.fin = true, true
 	}
 	switch {
-	case c.got == len(c.asks):
+	case c.got == len(c.asks) && len(c.heard) == len(c.talk):
 		c.over, c.whyEnd = true, "done"
 		c.s.fin = true
 		c.s.arrive()
@@ -282,6 +310,11 @@ func (c *farClient) read() {
 			return
 		}
 		rest, _ := io.ReadAll(br)
+		if a.upgrade && resp.StatusCode == 101 {
+			c.buf = rest
+			c.got++
+			return
+		}
 		if resp.StatusCode < 200 {
 			c.buf = rest
 			continue
@@ -305,6 +338,8 @@ func (c *farClient) check(a *ask, resp *http.Response, body []byte, untilEnd boo
 		if status != 403 {
 			t.Fatalf("%s: %d", a.path, status)
 		}
+	case a.upgrade && c.w.faults:
+		c.talk, c.heard = nil, nil
 	case status == 200:
 		if resp.Header.Get("X-Id") != strconv.Itoa(a.id) {
 			t.Fatalf("request %d got the answer to %s", a.id, resp.Header.Get("X-Id"))
@@ -325,10 +360,13 @@ func (c *farClient) check(a *ask, resp *http.Response, body []byte, untilEnd boo
 }
 
 type farServer struct {
-	w    *world
-	s    *sock
-	buf  []byte
-	over bool
+	w     *world
+	s     *sock
+	buf   []byte
+	over  bool
+	hasty bool // answers as soon as it has the head, and then reads no more
+	echo  bool // after a 101
+	heard int
 }
 
 func (s *farServer) step() {
@@ -343,7 +381,16 @@ func (s *farServer) step() {
 		return
 	}
 	s.buf = append(s.buf, s.s.take(1+rng.IntN(30_000))...)
-	s.read()
+	if s.echo {
+		s.heard += len(s.buf)
+		s.s.flight = append(s.s.flight, s.buf...)
+		s.buf = nil
+		if s.s.ended() {
+			s.s.fin = true
+		}
+	} else {
+		s.read()
+	}
 	s.s.arrive()
 	switch {
 	case s.w.faults && rng.IntN(300) == 0:
@@ -371,7 +418,14 @@ func (s *farServer) read() {
 		t.Fatalf("the server cannot read %.200q: %v", s.buf, err)
 	}
 	body, err := io.ReadAll(req.Body)
-	if err != nil {
+	early := err != nil && s.hasty
+	if err != nil && !early {
+		return
+	}
+	if req.Header.Get("Upgrade") != "" {
+		s.buf, _ = io.ReadAll(br)
+		s.echo = true
+		s.s.flight = append(s.s.flight, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"...)
 		return
 	}
 	if _, err := br.ReadByte(); err == nil {
@@ -417,7 +471,7 @@ func (s *farServer) read() {
 		out = append(out, sent...)
 	}
 	s.s.flight = append(s.s.flight, out...)
-	if closing {
+	if closing || early {
 		s.s.fin = true
 	}
 }
@@ -480,8 +534,8 @@ func (w *world) stateOf(s *sock) string {
 func (w *world) verify() {
 	t := w.t
 	for _, c := range w.clients {
-		if !w.faults && c.got != len(c.asks) {
-			t.Errorf("client got %d of %d answers: %s", c.got, len(c.asks), c.whyEnd)
+		if !w.faults && (c.got != len(c.asks) || len(c.heard) != len(c.talk)) {
+			t.Errorf("client got %d of %d answers: %s; asks %v", c.got, len(c.asks), c.whyEnd, c.describe())
 		}
 	}
 	for i, ep := range w.eps {
@@ -512,9 +566,12 @@ func machine(t *testing.T, faults bool) {
 		seeds = 60
 	}
 	first := uint64(1)
-	if s := os.Getenv("SLUICE_SEED"); s != "" {
-		first, _ = strconv.ParseUint(s, 10, 64)
-		seeds = 1
+	if s := os.Getenv("SLUICE_SEED"); s != "" { // "n" or "n+count"
+		a, b, more := strings.Cut(s, "+")
+		first, _ = strconv.ParseUint(a, 10, 64)
+		if seeds = 1; more {
+			seeds, _ = strconv.ParseUint(b, 10, 64)
+		}
 	}
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -530,3 +587,11 @@ func machine(t *testing.T, faults bool) {
 func TestMachine(t *testing.T) { machine(t, false) }
 
 func TestMachineWithFaults(t *testing.T) { machine(t, true) }
+
+// describe lists what the client asks.
+func (c *farClient) describe() (out []string) {
+	for _, a := range c.asks {
+		out = append(out, fmt.Sprintf("%s %s %s %d", a.method, a.path, a.proto, len(a.body)))
+	}
+	return append(out, fmt.Sprintf("pipelined %v, sent %d, talk %d, heard %d", c.pipe, c.sent, len(c.talk), len(c.heard)))
+}

@@ -79,7 +79,8 @@ type EntryPoint struct {
 	// FinishHalfClosed finishes the answer for a client that has closed its sending half.
 	// Off, that counts as going away, as in the reference.
 	FinishHalfClosed bool
-	// ReasonHeader tells trusted peers the Reason of the edge's own answers in X-Sluice-Reason.
+	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's own
+	// answers in the same field.
 	ReasonHeader bool
 	// AltSvc is added to answers on TLS connections where not empty.
 	AltSvc string
