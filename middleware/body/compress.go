@@ -165,6 +165,9 @@ func (w *compressWriter) head(status int) {
 	w.status = status
 	h := w.w.Header()
 	vary(h)
+	if status == http.StatusNotModified {
+		h.Del("Content-Type") // it describes no body (RFC 9110 §15.4.5)
+	}
 	if !w.c.compressible(status, h) {
 		w.decide(plain)
 		return

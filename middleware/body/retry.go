@@ -87,7 +87,7 @@ func (rt *retry) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 			switch {
 			case last || status == http.StatusSwitchingProtocols || r.Context().Err() != nil:
 				return true
-			case !rt.noNetwork && unsent(ex.Reason) && (keep == nil || keep.fresh()):
+			case !rt.noNetwork && unreached(ex, status) && (keep == nil || keep.fresh()):
 				return false
 			}
 			return !byStatus || !rt.statuses.has(status)
@@ -132,11 +132,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// unsent reports whether a reason says that no byte of the request has reached a server.
-func unsent(r exchange.Reason) bool {
-	switch r {
+// unreached reports whether an answer of status is the edge's own, because no byte of the
+// request has reached a server. The reason alone does not say so: one server may have been
+// down and the next have answered. While a server's answer passes, its endpoint is held.
+func unreached(ex *exchange.Exchange, status int) bool {
+	switch ex.Reason {
 	case exchange.DialRefused, exchange.DialTimeout, exchange.DialFailed, exchange.DialNoHost, exchange.UpstreamTLS:
-		return true
+		return status == ex.Reason.Status() && ex.Backend.Owner == nil
 	}
 	return false
 }

@@ -105,6 +105,29 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// released takes endpoints back.
+type released struct{}
+
+func (released) Release(*exchange.Exchange, *exchange.Endpoint, exchange.Outcome) {}
+
+// A server that answers after another was down must not be asked again, whatever the reason says.
+func TestRetryKnowsServersAnswers(t *testing.T) {
+	for _, status := range []int{200, 502} {
+		stage, _ := NewRetry(&config.Retry{Attempts: 3}, nil)
+		ex := &exchange.Exchange{}
+		tries := 0
+		w := httptest.NewRecorder()
+		stage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			tries++
+			ex.Reason, ex.Backend.Owner = exchange.DialRefused, released{}
+			w.WriteHeader(status)
+		})).ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("x")).WithContext(exchange.NewContext(context.Background(), ex)))
+		if tries != 1 || w.Code != status {
+			t.Errorf("%d: asked %d times, answered %d", status, tries, w.Code)
+		}
+	}
+}
+
 func TestRetryPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
