@@ -26,7 +26,7 @@ type item struct {
 	inspected bool
 	listed    bool   // its labels come from the list
 	mode      string // network mode: "host", "none", "container:ID" or a network
-	networks  []network
+	networks  []Network
 	ports     []port
 	// stopSignal and stopTimeout are how the engine stops it.
 	stopSignal  string
@@ -38,9 +38,9 @@ type item struct {
 	share    *labels.Share
 }
 
-// network is a network with the container's addresses in it.
-type network struct {
-	name, id, ip, ip6, gateway string
+// Network is a network with a workload's addresses in it.
+type Network struct {
+	Name, ID, IP, IP6, Gateway string
 }
 
 // port is an exposed port with its bindings on the host.
@@ -110,14 +110,14 @@ func fromInspect(r *container.InspectResponse) *item {
 	return c
 }
 
-func networksOf(in map[string]*apinet.EndpointSettings) []network {
-	var out []network
+func networksOf(in map[string]*apinet.EndpointSettings) []Network {
+	var out []Network
 	for name, e := range in {
 		if e != nil {
-			out = append(out, network{name: name, id: e.NetworkID, ip: e.IPAddress, ip6: e.GlobalIPv6Address, gateway: e.Gateway})
+			out = append(out, Network{Name: name, ID: e.NetworkID, IP: e.IPAddress, IP6: e.GlobalIPv6Address, Gateway: e.Gateway})
 		}
 	}
-	slices.SortFunc(out, func(a, b network) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 

@@ -32,7 +32,7 @@ func (c *item) describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %v running=%v paused=%v health=%q mode=%s", c.name, c.rank(), c.running, c.paused, c.health, c.mode[:min(len(c.mode), 14)])
 	for _, n := range c.networks {
-		fmt.Fprintf(&b, " %s=%s,%s", n.name, n.ip, n.ip6)
+		fmt.Fprintf(&b, " %s=%s,%s", n.Name, n.IP, n.IP6)
 	}
 	for _, p := range c.ports {
 		fmt.Fprintf(&b, " %d", p.number)
@@ -114,11 +114,11 @@ func TestStopSignals(t *testing.T) {
 }
 
 func TestChooseNetwork(t *testing.T) {
-	nets := []network{{name: "bridge", id: "b1", ip: "10.1.0.2"}, {name: "shop_back", id: "b2", ip: "10.2.0.2"},
-		{name: "shop_web", id: "0123456789abcdef", ip: "10.3.0.2"}, {name: "six", id: "b4", ip6: "fd00::2"}, {name: "void", id: "b5"}}
+	nets := []Network{{Name: "bridge", ID: "b1", IP: "10.1.0.2"}, {Name: "shop_back", ID: "b2", IP: "10.2.0.2"},
+		{Name: "shop_web", ID: "0123456789abcdef", IP: "10.3.0.2"}, {Name: "six", ID: "b4", IP6: "fd00::2"}, {Name: "void", ID: "b5"}}
 	for _, c := range []struct {
 		name    string
-		nets    []network
+		nets    []Network
 		wanted  []string
 		project string
 		self    map[string]bool
@@ -137,20 +137,20 @@ func TestChooseNetwork(t *testing.T) {
 		{"unknown, in common", nets, []string{"nope"}, "", map[string]bool{"b4": true}, "six", "nope"},
 		{"unknown label, known option", nets, []string{"nope", "six"}, "", nil, "six", "nope"},
 		{"without an address", nets, []string{"void"}, "", nil, "bridge", "void"},
-		{"not Swarm's own", []network{{name: "ingress", ip: "10.0.0.2"}, {name: "z", ip: "10.9.0.2"}}, nil, "", nil, "z", ""},
-		{"none", []network{{name: "none"}}, nil, "", nil, "", ""},
+		{"not Swarm's own", []Network{{Name: "ingress", IP: "10.0.0.2"}, {Name: "z", IP: "10.9.0.2"}}, nil, "", nil, "z", ""},
+		{"none", []Network{{Name: "none"}}, nil, "", nil, "", ""},
 	} {
-		n, missing := choose(c.nets, c.wanted, c.project, c.self)
+		n, missing := ChooseNetwork(c.nets, c.wanted, c.project, c.self)
 		got := ""
 		if n != nil {
-			got = n.name
+			got = n.Name
 		}
 		if got != c.want || missing != c.missing {
 			t.Errorf("%s: %q, missing %q, want %q, %q", c.name, got, missing, c.want, c.missing)
 		}
 	}
-	if n := find([]network{{name: "a_web"}, {name: "b_web"}}, "web", ""); n != nil {
-		t.Errorf("an ambiguous name found %s", n.name)
+	if n := find([]Network{{Name: "a_web"}, {Name: "b_web"}}, "web", ""); n != nil {
+		t.Errorf("an ambiguous name found %s", n.Name)
 	}
 }
 
@@ -180,7 +180,6 @@ func TestPlace(t *testing.T) {
 	} {
 		cfg.UseBindPortIP = c.bind
 		p := New(cfg, Options{})
-		p.ownID = ""
 		l := placer{p: p, c: recorded(t, c.file)}
 		if c.base != "" {
 			l.base = recorded(t, c.base)
@@ -203,7 +202,7 @@ func TestPlace(t *testing.T) {
 func TestPlaceWithoutPorts(t *testing.T) {
 	cfg := &config.DockerProvider{}
 	cfg.SetDefaults()
-	l := placer{p: New(cfg, Options{}), c: &item{name: "a", networks: []network{{name: "n", ip6: "fd00::1"}}}}
+	l := placer{p: New(cfg, Options{}), c: &item{name: "a", networks: []Network{{Name: "n", IP6: "fd00::1"}}}}
 	if _, problems := l.Place(labels.Where{}); len(problems) != 1 || problems[0].Code != config.CodeMissingPort {
 		t.Errorf("%v", problems)
 	}

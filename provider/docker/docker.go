@@ -5,17 +5,16 @@ package docker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/docker/docker/client"
 	"github.com/rs/zerolog"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/provider/labels"
-	"github.com/sluice-edge/sluice/telemetry"
 )
 
 const (
@@ -60,18 +59,16 @@ type Provider struct {
 	static []config.Problem // what is wrong with the options
 
 	// What follows belongs to Run.
-	items                 map[string]*item
-	merger                *labels.Merger
-	ownID                 string
-	self                  map[string]bool // networks of the own container, by ID
-	selfHost              bool
-	selfGateway, hostAddr string
-	problem               map[string]config.Problem // by container: why it could not be inspected
+	items    map[string]*item
+	merger   *labels.Merger
+	self     Self
+	hostAddr string                    // see hostAddress
+	problem  map[string]config.Problem // by container: why it could not be inspected
 }
 
 // New returns a Provider of the engine that cfg names.
 func New(cfg *config.DockerProvider, opts Options) *Provider {
-	p := &Provider{name: cmp.Or(opts.Name, "docker"), log: opts.Log, engine: cfg.Engine, opts: opts, ownID: ownID()}
+	p := &Provider{name: cmp.Or(opts.Name, "docker"), log: opts.Log, engine: cfg.Engine, opts: opts}
 	p.build, p.static = labels.NewBuilder(labels.Options{
 		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
 		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404,
@@ -92,54 +89,10 @@ func (p *Provider) timeout() time.Duration {
 // Run implements provider.Provider. An engine that goes away is asked again with
 // growing pauses, while the last good routes stay.
 func (p *Provider) Run(ctx context.Context, out chan<- provider.Update) error {
-	if _, _, err := NewClient(&p.engine); err != nil {
-		return err // no attempt can ever succeed
-	}
-	var pause time.Duration
-	var logged string
-	for {
-		// A new client each time: the engine that comes back may speak another version.
-		cli, endpoint, err := NewClient(&p.engine)
-		if err != nil {
-			return err
-		}
-		start := time.Now()
-		connected, err := p.session(ctx, cli, out)
-		_ = cli.Close()
-		if ctx.Err() == nil && err == nil && !p.engine.Watch {
-			<-ctx.Done()
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		if connected {
-			pause, logged = 0, ""
-			if time.Since(start) > backoffMax {
-				// Proxies cut idle streams: that is no trouble if the engine answers again.
-				p.log.Info().Err(err).Msg("stream of events ended, asking the engine again")
-				continue
-			}
-		}
-		pause = min(max(2*pause, backoffMin), backoffMax)
-		problem := Unreachable(endpoint, cmp.Or(err, errClosed))
-		if line := pause.String() + problem.Text; line != logged {
-			logged = line
-			p.log.Warn().Str(telemetry.Code, problem.Code).Str(telemetry.Suggestion, problem.Suggestion).
-				Str("endpoint", redact(endpoint)).Dur("retryIn", pause).
-				Msg("engine " + problem.Text + "; the last known routes stay")
-		}
-		if !p.send(ctx, out, provider.Update{Problems: []config.Problem{problem}, At: time.Now()}) {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(pause):
-		}
-	}
+	return Stay(ctx, p.name, &p.engine, p.log, out, func(ctx context.Context, cli *client.Client) (bool, error) {
+		return p.session(ctx, cli, out)
+	})
 }
-
-var errClosed = errors.New("the engine closed the stream of events")
 
 func (p *Provider) send(ctx context.Context, out chan<- provider.Update, u provider.Update) bool {
 	u.Provider = p.name

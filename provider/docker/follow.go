@@ -213,11 +213,10 @@ func (s *session) remove(c *item, at time.Time) {
 // The events of networks name all containers; those we do not know are none of ours.
 func (s *session) networkEvent(ctx context.Context, e event) {
 	id := e.Actor.Attributes["container"]
-	if id != "" && id == s.p.ownID {
-		if s.p.findSelf(ctx, s.cli) {
-			for _, c := range s.p.items {
-				s.rebuild(c, e.at)
-			}
+	if id != "" && id == s.p.self.ID {
+		s.p.self = FindSelf(ctx, s.cli, s.p.timeout())
+		for _, c := range s.p.items {
+			s.rebuild(c, e.at)
 		}
 	}
 	c := s.p.items[id]
@@ -229,7 +228,7 @@ func (s *session) networkEvent(ctx context.Context, e event) {
 		n := len(c.networks)
 		kept := c.networks[:0:0]
 		for _, w := range c.networks {
-			if w.id != e.Actor.ID {
+			if w.ID != e.Actor.ID {
 				kept = append(kept, w)
 			}
 		}

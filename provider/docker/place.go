@@ -99,21 +99,21 @@ func (l placer) host(label string) (string, *config.Problem) {
 		return "", &config.Problem{Code: config.CodeMissingIP, Severity: config.Error,
 			Text: "uses the network of container " + c.name + ", which does not run"}
 	}
-	net, missing := choose(c.networks, wanted, c.labels[labels.ComposeProject], l.p.self)
-	if net == nil {
+	n, missing := ChooseNetwork(c.networks, wanted, c.labels[labels.ComposeProject], l.p.self.Networks)
+	if n == nil {
 		return "", &config.Problem{Code: config.CodeMissingIP, Severity: config.Error,
 			Text: "has no address in any network", Suggestion: "connect it to a network that this program is in too"}
 	}
-	host := cmp.Or(net.ip, net.ip6)
+	host := cmp.Or(n.IP, n.IP6)
 	if missing == "" {
 		return host, nil
 	}
 	var have []string
-	for _, n := range c.networks {
-		have = append(have, n.name)
+	for _, o := range c.networks {
+		have = append(have, o.Name)
 	}
 	return host, &config.Problem{Code: config.CodeUnknownNetwork, Severity: config.Warning,
-		Text:       fmt.Sprintf("is not in the network %q; its address in %q is used", missing, net.name),
+		Text:       fmt.Sprintf("is not in the network %q; its address in %q is used", missing, n.Name),
 		Suggestion: "its networks are " + strings.Join(have, ", ") + "; with compose the name begins with the project's"}
 }
 
@@ -127,11 +127,11 @@ func networkLabel(l map[string]string) string {
 	return ""
 }
 
-// choose picks a network: the first wanted one that the container is in, else one that
+// ChooseNetwork picks a network: the first wanted one that the container is in, else one that
 // this program is in too, else the first by name. missing is the first wanted name that
 // was not found. Names may lack the prefix that compose puts before them.
-func choose(nets []network, wanted []string, project string, self map[string]bool) (chosen *network, missing string) {
-	usable := slices.DeleteFunc(slices.Clone(nets), func(n network) bool { return n.ip == "" && n.ip6 == "" })
+func ChooseNetwork(nets []Network, wanted []string, project string, self map[string]bool) (chosen *Network, missing string) {
+	usable := slices.DeleteFunc(slices.Clone(nets), func(n Network) bool { return n.IP == "" && n.IP6 == "" })
 	if len(usable) == 0 {
 		return nil, ""
 	}
@@ -145,12 +145,12 @@ func choose(nets []network, wanted []string, project string, self map[string]boo
 		missing = cmp.Or(missing, w)
 	}
 	for i, n := range usable {
-		if self[n.id] {
+		if self[n.ID] {
 			return &usable[i], missing
 		}
 	}
 	for i, n := range usable {
-		if n.name != "ingress" { // Swarm's own: it does not lead to the container's port
+		if n.Name != "ingress" { // Swarm's own: it does not lead to the container's port
 			return &usable[i], missing
 		}
 	}
@@ -159,18 +159,18 @@ func choose(nets []network, wanted []string, project string, self map[string]boo
 
 // find looks for a network by name or ID, then by the name compose gives it, then as
 // the only one that ends in it.
-func find(nets []network, name, project string) *network {
+func find(nets []Network, name, project string) *Network {
 	for i, n := range nets {
-		if n.name == name || (len(name) >= 12 && strings.HasPrefix(n.id, name)) {
+		if n.Name == name || (len(name) >= 12 && strings.HasPrefix(n.ID, name)) {
 			return &nets[i]
 		}
 	}
-	var hit *network
+	var hit *Network
 	for i, n := range nets {
-		if project != "" && n.name == project+"_"+name {
+		if project != "" && n.Name == project+"_"+name {
 			return &nets[i]
 		}
-		if strings.HasSuffix(n.name, "_"+name) {
+		if strings.HasSuffix(n.Name, "_"+name) {
 			if hit != nil {
 				return nil
 			}

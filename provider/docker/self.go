@@ -39,38 +39,42 @@ func ownID() string {
 	return ""
 }
 
-// findSelf inspects the own container, so that networks in common are preferred. It
-// reports whether the set of networks changed. Outside a container, or with an engine
-// elsewhere, there is none.
-func (p *Provider) findSelf(ctx context.Context, cli *client.Client) bool {
-	if p.ownID == "" {
-		return false
+// Self is the container this program runs in, as one engine sees it.
+type Self struct {
+	// ID is empty outside a container, or with an engine elsewhere.
+	ID string
+	// Networks are the IDs of its networks.
+	Networks map[string]bool
+	// Host reports that it uses the host's network.
+	Host bool
+	// Gateway leads to the host.
+	Gateway string
+}
+
+// FindSelf asks an engine for the own container, so that networks in common can be
+// preferred. It gives nothing where there is none.
+func FindSelf(ctx context.Context, cli *client.Client, timeout time.Duration) Self {
+	id := ownID()
+	if id == "" {
+		return Self{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout())
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := cli.ContainerInspect(ctx, p.ownID)
+	r, err := cli.ContainerInspect(ctx, id)
 	if err != nil {
-		p.log.Debug().Err(err).Msg("own container not found at this engine")
-		return false
+		return Self{}
 	}
 	c := fromInspect(&r)
-	self := map[string]bool{}
-	p.selfGateway, p.selfHost = "", c.mode == "host"
+	self := Self{ID: c.id, Networks: map[string]bool{}, Host: c.mode == "host"}
 	for _, n := range c.networks {
-		if n.id != "" {
-			self[n.id] = true
+		if n.ID != "" {
+			self.Networks[n.ID] = true
 		}
-		if p.selfGateway == "" {
-			p.selfGateway = n.gateway
+		if self.Gateway == "" {
+			self.Gateway = n.Gateway
 		}
 	}
-	p.ownID = c.id
-	changed := len(self) != len(p.self)
-	for id := range self {
-		changed = changed || !p.self[id]
-	}
-	p.self = self
-	return changed
+	return self
 }
 
 // hostAddress is where containers in host mode are to be reached: the loopback address
@@ -81,7 +85,7 @@ func (p *Provider) hostAddress() string {
 		return p.hostAddr
 	}
 	p.hostAddr = "127.0.0.1"
-	if p.ownID == "" || p.selfHost {
+	if p.self.ID == "" || p.self.Host {
 		return p.hostAddr
 	}
 	for _, name := range []string{"host.docker.internal", "host.containers.internal"} {
@@ -93,8 +97,8 @@ func (p *Provider) hostAddress() string {
 			return p.hostAddr
 		}
 	}
-	if p.selfGateway != "" {
-		p.hostAddr = p.selfGateway
+	if p.self.Gateway != "" {
+		p.hostAddr = p.self.Gateway
 	}
 	return p.hostAddr
 }

@@ -69,7 +69,7 @@ func (p *Provider) session(ctx context.Context, cli *client.Client, out chan<- p
 	default:
 	}
 	start := time.Now()
-	p.findSelf(ctx, cli)
+	p.self = FindSelf(ctx, cli, p.timeout())
 	if err := s.list(ctx); err != nil {
 		return false, err
 	}
