@@ -38,3 +38,12 @@ type Lease interface {
 	// Release gives the lock back. Releasing a lost lock does nothing.
 	Release() error
 }
+
+// Shared is a Store that other processes may change at any time.
+type Shared interface {
+	Store
+	// Watch calls changed with the keys that anybody put or deleted, at the latest a second
+	// after it happened, until ctx ends. Nil keys mean that changes may have been missed,
+	// because the server was away: everything is to be looked at. It is called so at first.
+	Watch(ctx context.Context, changed func(keys []string))
+}
