@@ -26,6 +26,7 @@ type soakRun struct {
 	dir, addr string
 	router    *proc
 	want      []byte // body of a small answer
+	parts     []string
 
 	ok, edge, aborts, slow, sockets atomic.Int64
 	mu                              sync.Mutex
@@ -40,6 +41,7 @@ func soak(args []string) error {
 	binary := fs.String("binary", "bin/sluice", "the router")
 	d := fs.Duration("for", 3*time.Minute, "how long")
 	lane := fs.String("lane", "", "sluice.lane of the router, empty: auto")
+	parts := fs.String("parts", "honest,abort,slow,websocket,restart", "kinds of load, to find which one does harm")
 	_ = fs.Parse(args)
 	dir, err := os.MkdirTemp("", "sluice-soak")
 	if err != nil {
@@ -48,7 +50,7 @@ func soak(args []string) error {
 	defer os.RemoveAll(dir)
 	defer stopAll()
 	full := answerOf(1024)
-	s := &soakRun{dir: dir, addr: "127.0.0.1:17020", wrong: map[string]int{}, want: full[len(full)-1024:]}
+	s := &soakRun{dir: dir, addr: "127.0.0.1:17020", parts: strings.Split(*parts, ","), wrong: map[string]int{}, want: full[len(full)-1024:]}
 	if err := s.start(*binary, *lane); err != nil {
 		return err
 	}
@@ -113,15 +115,18 @@ func (s *soakRun) run(ctx context.Context) error {
 	}
 	idle := s.router.descriptors()
 	var wg sync.WaitGroup
-	for range 16 {
-		wg.Go(func() { s.honest(ctx) })
+	load := func(part string, n int, f func(context.Context)) {
+		for range n {
+			if slices.Contains(s.parts, part) {
+				wg.Go(func() { f(ctx) })
+			}
+		}
 	}
-	for range 4 {
-		wg.Go(func() { s.aborting(ctx) })
-		wg.Go(func() { s.slowly(ctx) })
-		wg.Go(func() { s.webSockets(ctx) })
-	}
-	wg.Go(func() { // one backend after the other goes away for half a second
+	load("honest", 16, s.honest)
+	load("abort", 4, s.aborting)
+	load("slow", 4, s.slowly)
+	load("websocket", 4, s.webSockets)
+	load("restart", 1, func(ctx context.Context) { // one backend after the other goes away for half a second
 		for i := 0; sleep(ctx, 2*time.Second); i = (i + 1) % len(back) {
 			back[i].stop()
 			sleep(ctx, 500*time.Millisecond)
