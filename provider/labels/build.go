@@ -192,8 +192,8 @@ func (s *build) problem(object, code, text, suggestion string) *config.Problem {
 
 // place asks for addresses and keeps what the placer has to say.
 func (s *build) place(object, port string, udp bool) ([]Address, bool) {
-	if s.w.Rank == Down {
-		return nil, true
+	if s.w.Rank == Down && (port != "" || !s.w.Swarm) {
+		return nil, true // a service that will never have a port is told so at once
 	}
 	if port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {

@@ -78,18 +78,24 @@ type Share struct {
 	Problems []config.Problem
 }
 
-// URLs are the HTTP servers that the share offers.
+// URLs are those of Servers.
 func (s *Share) URLs() []string {
+	var out []string
+	for _, srv := range s.Servers() {
+		out = append(out, srv.URL)
+	}
+	return out
+}
+
+// Servers are the HTTP servers of all services of the share.
+func (s *Share) Servers() []config.Server {
 	if s.Config == nil || s.Config.HTTP == nil {
 		return nil
 	}
-	var out []string
+	var out []config.Server
 	for _, svc := range s.Config.HTTP.Services {
-		if svc.LoadBalancer == nil {
-			continue
-		}
-		for _, srv := range svc.LoadBalancer.Servers {
-			out = append(out, srv.URL)
+		if svc.LoadBalancer != nil {
+			out = append(out, svc.LoadBalancer.Servers...)
 		}
 	}
 	return out
