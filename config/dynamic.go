@@ -51,6 +51,9 @@ type Router struct {
 	ParentRefs    []string             `json:"parentRefs,omitempty" cfg:"nolabel"`
 	TLS           *RouterTLS           `json:"tls,omitempty" cfg:"empty"`
 	Observability *RouterObservability `json:"observability,omitempty"`
+	// Broken, if not empty, is what could not be read though it may have guarded the router:
+	// it answers 503 rather than open. Set by package decode, never by users.
+	Broken string `json:"-" cfg:"-"`
 }
 
 // RouterTLS makes a router answer TLS requests only.
@@ -87,6 +90,8 @@ type Service struct {
 	Failover            *Failover            `json:"failover,omitempty" cfg:"sluice"`
 	// Middlewares run after the router's own.
 	Middlewares []string `json:"middlewares,omitempty"`
+	// Broken is as in Router.
+	Broken string `json:"-" cfg:"-"`
 }
 
 // LoadBalancer shares requests among servers.

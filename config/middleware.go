@@ -35,6 +35,9 @@ type Middleware struct {
 	Respond         *Respond         `json:"respond,omitempty" cfg:"sluice"`
 	Maintenance     *Maintenance     `json:"maintenance,omitempty" cfg:"sluice,empty"`
 	RewriteLocation *RewriteLocation `json:"rewriteLocation,omitempty" cfg:"sluice,empty"`
+
+	// Broken is as in Router: the routers of this middleware answer 503.
+	Broken string `json:"-" cfg:"-"`
 }
 
 // AddPrefix puts Prefix before the path.

@@ -18,6 +18,8 @@ type TCPRouter struct {
 	RuleSyntax string        `json:"ruleSyntax,omitempty"`
 	Priority   int           `json:"priority,omitempty"`
 	TLS        *TCPRouterTLS `json:"tls,omitempty" cfg:"empty"`
+	// Broken is as in Router; connections are closed.
+	Broken string `json:"-" cfg:"-"`
 }
 
 // TCPRouterTLS terminates TLS, or passes it through.
@@ -89,6 +91,8 @@ type TCPMiddleware struct {
 	InFlightConn *TCPInFlightConn `json:"inFlightConn,omitempty"`
 	IPAllowList  *TCPIPAllowList  `json:"ipAllowList,omitempty"`
 	IPWhiteList  *TCPIPAllowList  `json:"ipWhiteList,omitempty"`
+	// Broken is as in Router.
+	Broken string `json:"-" cfg:"-"`
 }
 
 // TCPInFlightConn bounds connections of one client address.

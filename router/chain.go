@@ -28,6 +28,8 @@ type chainError struct {
 	// protects is set where passing the router over could open what it was to guard: the
 	// middleware guards something, or nobody knows what it was to do.
 	protects bool
+	// unread is set where the middleware's own words could not be read.
+	unread bool
 }
 
 // chains builds the middlewares of routers, one instance for each router as the
@@ -47,7 +49,10 @@ func (b *chains) add(items []item, owner string, names, stack []string) ([]item,
 				fmt.Errorf("middleware %q does not exist", name)}, protects: true}
 		}
 		var err *chainError
-		if info.Chain != nil && len(middlewareKinds(info.Middleware)) == 1 {
+		if info.Broken != "" {
+			err = &chainError{codedError: codedError{config.CodeInvalidMiddleware, "", fmt.Errorf("middleware %s: %s", name, info.Broken)},
+				text: info.Broken, protects: true, unread: true}
+		} else if info.Chain != nil && len(middlewareKinds(info.Middleware)) == 1 {
 			items, err = b.expand(items, owner, name, info, stack)
 		} else {
 			items, err = b.one(items, owner, name, info)
@@ -130,7 +135,7 @@ func middlewareKinds(m *config.Middleware) []string {
 	var kinds []string
 	v := reflect.ValueOf(m).Elem()
 	for i := range v.NumField() {
-		if f := v.Field(i); !f.IsZero() {
+		if f := v.Field(i); !f.IsZero() && f.Kind() != reflect.String { // not Broken
 			kinds = append(kinds, v.Type().Field(i).Name)
 		}
 	}

@@ -115,6 +115,11 @@ func (c *compiler) router(d *routerDraft) {
 			fmt.Errorf("the priority %d is above %d, the highest that may be given", r.Priority, maxUserPriority), "")
 		return
 	}
+	if r.Broken != "" {
+		d.broken, d.closed = true, true
+		c.fail(d, "", config.CodeInvalidValue, errors.New(r.Broken), "until it is corrected the router answers 503, rather than unprotected")
+		return
+	}
 	if len(r.ParentRefs) > 0 {
 		d.broken = true
 		c.fail(d, "parentRefs", config.CodeUnsupported, errors.New("routers below other routers are not supported"),
@@ -133,6 +138,8 @@ func (c *compiler) router(d *routerDraft) {
 	if err != nil {
 		code, hint := codeOf(err, config.CodeInvalidService)
 		c.fail(d, "service", code, err, hint)
+		d.broken = errors.Is(err, errUnguarded)
+		d.closed = d.broken
 	}
 	names := r.Middlewares
 	if len(svc.middlewares) > 0 {
@@ -141,6 +148,7 @@ func (c *compiler) router(d *routerDraft) {
 	items, merr := c.chains.build(d.name, names)
 	if merr != nil {
 		d.broken = d.broken || err == nil && merr.protects
+		d.closed = d.closed || err == nil && merr.unread
 		c.fail(d, "middlewares", merr.code, merr, merr.hint)
 	}
 	if d.info.Status == config.StatusDisabled {

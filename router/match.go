@@ -58,7 +58,7 @@ func newSet(drafts []*routerDraft) *set {
 		rules[i] = d.rule
 		s.routes[i] = mounted{route: d.route}
 		if d.route == nil {
-			s.routes[i] = mounted{broken: true, route: &exchange.Route{
+			s.routes[i] = mounted{broken: !d.closed, route: &exchange.Route{
 				Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority,
 				Broken:      exchange.RouterBroken,
 				NoAccessLog: !*d.info.Observability.AccessLogs,
@@ -74,7 +74,7 @@ func newSet(drafts []*routerDraft) *set {
 //
 // A broken router alone gives nil and RouterBroken: the reference, which leaves such
 // routers out, answers 404. Where another router would take the request in its place,
-// the broken one is returned, which answers 503.
+// the broken one is returned, which answers 503. So is one whose own words could not be read.
 func (ep *entryPoint) Match(ex *exchange.Exchange) (*exchange.Route, exchange.Reason) {
 	var s rule.Subject
 	s.HTTP(&ex.Req, ep.pool)

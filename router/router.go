@@ -179,6 +179,9 @@ type routerDraft struct {
 	route   *exchange.Route
 	// broken is set where the router cannot be served but must not be passed over either.
 	broken bool
+	// closed is set where it answers 503 even if no other router would take its requests:
+	// where the reference refuses the whole container, so that there is no 404 to be alike.
+	closed bool
 	// options is the name of its TLS options.
 	options string
 }

@@ -216,6 +216,43 @@ func TestABrokenGuardIsNotPassedOver(t *testing.T) {
 	}
 }
 
+// What may have guarded a router and could not be read closes it, whoever else would take
+// its requests or not.
+func TestUnreadGuardsAnswer503(t *testing.T) {
+	svc := lb("http://127.0.0.1:1")
+	closed := lb("http://127.0.0.1:1")
+	closed.Broken = "middleware: unknown key"
+	table := Compile(input(&config.HTTP{
+		Routers: map[string]*config.Router{
+			"r@x": {Rule: "Host(`r.test`)", Service: "s", Broken: "middleware: unknown key"},
+			"m@x": {Rule: "Host(`m.test`)", Service: "s", Middlewares: []string{"auth"}},
+			"c@x": {Rule: "Host(`c.test`)", Service: "s", Middlewares: []string{"chain"}},
+			"s@x": {Rule: "Host(`s.test`)", Service: "closed"},
+			"w@x": {Rule: "Host(`w.test`)", Service: "weighted"},
+			"o@x": {Rule: "Host(`o.test`)", Service: "s"},
+		},
+		Services: map[string]*config.Service{"s@x": svc, "closed@x": closed,
+			"weighted@x": {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "closed"}}}}},
+		Middlewares: map[string]*config.Middleware{
+			"auth@x":  {BasicAuth: &config.BasicAuth{Users: []string{"u:p"}}, Broken: "users: wrong"},
+			"chain@x": {Chain: &config.Chain{Middlewares: []string{"auth"}}},
+		},
+	}))
+	for url, want := range map[string]string{
+		"http://r.test/": "r@x!router_broken", "http://m.test/": "m@x!router_broken", "http://c.test/": "c@x!router_broken",
+		"http://s.test/": "s@x!router_broken", "http://w.test/": "w@x!router_broken", "http://o.test/": "o@x",
+	} {
+		if got := routerOf(ask(t, table, "web", url)); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+	}
+	for _, object := range []string{"router r@x", "middleware auth@x", "service closed@x", "router m@x"} {
+		if !slices.ContainsFunc(table.Runtime.Problems, func(p config.Problem) bool { return p.Object == object }) {
+			t.Errorf("no problem about %s in %v", object, table.Runtime.Problems)
+		}
+	}
+}
+
 func TestEntryPointSettings(t *testing.T) {
 	in := input(&config.HTTP{
 		Routers: map[string]*config.Router{

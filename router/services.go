@@ -119,7 +119,13 @@ func showCookie(info *config.ServiceInfo, balancer any) {
 	info.Service = &svc
 }
 
+// errUnguarded is why a service is not used whose middlewares could not be read.
+var errUnguarded = errors.New("what may guard the service could not be read")
+
 func (s *services) build(name string, info *config.ServiceInfo, stack []string) (balance.Child, error) {
+	if info.Broken != "" {
+		return balance.Child{}, fmt.Errorf("%w: %s", errUnguarded, info.Broken)
+	}
 	if strings.HasSuffix(name, internalSuffix) {
 		if h := s.c.in.Internal[name]; h != nil {
 			return balance.Child{Name: name, Handler: h}, nil

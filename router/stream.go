@@ -315,6 +315,11 @@ func (c *compiler) tcpRoute(d *tcpDraft, transports map[string]*config.TCPServer
 		c.failTCP(d, "service", config.CodeInvalidService, err)
 		return nil
 	}
+	if r.Broken != "" {
+		c.failTCP(d, "", config.CodeInvalidValue, errors.New(r.Broken))
+		route.Broken, route.yields = true, true
+		return route
+	}
 	if err := c.tcpGuards(d, route.Route); err != nil {
 		c.failTCP(d, "middlewares", config.CodeInvalidMiddleware, err)
 		route.Broken, route.yields = true, true
@@ -343,6 +348,9 @@ func (c *compiler) tcpGuards(d *tcpDraft, route *stream.Route) error {
 }
 
 func (c *compiler) guard(name string, m *config.TCPMiddleware) (stream.Guard, error) {
+	if m.Broken != "" {
+		return nil, errors.New(m.Broken)
+	}
 	n := 0
 	for _, set := range []bool{m.InFlightConn != nil, m.IPAllowList != nil, m.IPWhiteList != nil} {
 		if set {

@@ -41,6 +41,9 @@ func File(name string, data []byte, into any) ([]config.Problem, error) {
 	_, w.static = into.(*config.Static)
 	w.tree(root, into)
 	w.soften()
+	if d, ok := into.(*config.Dynamic); ok {
+		w.failClosed(d)
+	}
 	return w.problems, nil
 }
 

@@ -76,7 +76,7 @@ func (w *walker) decodeLabels(labels map[string]string) (*config.Dynamic, Extra)
 		}
 		path, ok := split(rest)
 		if !ok {
-			w.problem(&node{full: key}, config.CodeUnknownKey, "has an empty part or a misplaced bracket", "")
+			w.problemAt(parts(rest), &node{full: key}, config.CodeUnknownKey, "has an empty part or a misplaced bracket", "")
 			continue
 		}
 		w.put(dest, path, key, labels[key], ours)
@@ -84,6 +84,7 @@ func (w *walker) decodeLabels(labels map[string]string) (*config.Dynamic, Extra)
 	w.refusals(root, &extra)
 	w.fill(reflect.ValueOf(&dyn).Elem(), root, nil)
 	w.extra(own, &extra)
+	w.failClosed(&dyn)
 	return &dyn, extra
 }
 
@@ -121,6 +122,7 @@ func (w *walker) destination(key, lower string, ours bool, root, own *node) *nod
 func (w *walker) nearRoot(key, lower string, ours bool) {
 	first, rest, deep := strings.Cut(lower, ".")
 	code, text, hint := "", "", ""
+	var meant []string
 	switch {
 	case strings.HasPrefix(lower, "frontend.") || lower == "backend" || lower == "port" || lower == "protocol" || lower == "weight":
 		code, text, hint = config.CodeDeprecated, "is a label of Traefik v1 and has no effect", "write traefik.http.routers.NAME.rule and traefik.http.services.NAME.loadbalancer.server.port"
@@ -137,9 +139,10 @@ func (w *walker) nearRoot(key, lower string, ours bool) {
 		code, text = config.CodeUnknownKey, fmt.Sprintf("unknown root %q: the label has no effect", first)
 		if near != "" {
 			hint = "did you mean " + key[:strings.IndexByte(key, '.')+1] + strings.TrimSuffix(near+"."+rest, ".") + "?"
+			meant = append([]string{near}, parts(rest)...)
 		}
 	}
-	w.problem(&node{full: key}, code, text, hint)
+	w.problemAt(meant, &node{full: key}, code, text, hint)
 	w.problems[len(w.problems)-1].Severity = config.Warning
 }
 

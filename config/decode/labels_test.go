@@ -97,7 +97,7 @@ func TestLabels(t *testing.T) {
 		{"ours by traefik", map[string]string{
 			"traefik.http.services.w.weighted.services[0].name": "s1",
 			"traefik.http.middlewares.d.ipdenylist.sourcerange": "10.0.0.1",
-		}, `{}`, "unknown_key traefik.http.middlewares.d.ipdenylist.sourcerange; write sluice.http.middlewares.d.ipdenylist.sourcerange\n" +
+		}, `{"http":{"middlewares":{"d":{}}}}`, "unknown_key traefik.http.middlewares.d.ipdenylist.sourcerange; write sluice.http.middlewares.d.ipdenylist.sourcerange\n" +
 			"unknown_key traefik.http.services.w.weighted.services[0].name; write sluice.http.services.w.weighted.services[0].name\n"},
 		{"ours by sluice", map[string]string{
 			"sluice.http.services.w.weighted.services[0].name":   "s1",

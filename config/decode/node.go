@@ -56,6 +56,14 @@ func (n *node) path() string {
 	return up + "." + n.key
 }
 
+// below is the path of n below an ancestor.
+func (n *node) below(top *node) []string {
+	if n == top || n == nil {
+		return nil
+	}
+	return append(n.up.below(top), n.key)
+}
+
 // adopt adds a child.
 func (n *node) adopt(k *node) {
 	k.up = n

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,8 @@ type walker struct {
 	source   string // of nodes that name no place
 	path     []string
 	problems []config.Problem
+	// misplaced holds, for Problems of dynamic objects, the path that was meant.
+	misplaced []misplaced
 	// record, if set, learns of every value that was placed.
 	record func(path string, n *node)
 }
@@ -39,11 +42,17 @@ func setDefaults(p reflect.Value) {
 
 // problem notes one. It takes the place and the key from n.
 func (w *walker) problem(n *node, code, text, suggestion string) {
+	w.problemAt(w.path, n, code, text, suggestion)
+}
+
+// problemAt notes one about what stands, or was meant to stand, at path.
+func (w *walker) problemAt(path []string, n *node, code, text, suggestion string) {
 	p := config.Problem{Source: n.place(), Object: w.object(), Field: n.path(), Code: code, Text: text,
 		Suggestion: suggestion, Severity: config.Error}
 	if p.Source == "" {
 		p.Source = w.source
 	}
+	w.misplace(path)
 	w.problems = append(w.problems, p)
 }
 
@@ -283,7 +292,7 @@ func (w *walker) keepOurs(k *node, f *field) bool {
 		}
 		n.kids = kids
 		if n.given && !n.ours {
-			w.problem(n, config.CodeUnknownKey, "the reference has no label for "+f.name,
+			w.problemAt(append(slices.Clip(w.path), f.name), n, config.CodeUnknownKey, "the reference has no label for "+f.name,
 				"write sluice."+strings.TrimPrefix(n.full, "traefik."))
 			n.given = false
 		}
@@ -306,16 +315,19 @@ func (w *walker) unknown(l *level, n *node) {
 	}
 	// One Problem per label, so that each of several labels is named.
 	n.leaves(func(leaf *node) {
-		hint := ""
+		hint, meant := "", n.key
 		switch deep := w.deeper(l, n.key); {
 		case near != "":
+			meant = near
 			hint = "did you mean " + respell(leaf, n, near) + "?"
 		case deep != "":
+			meant = deep
 			hint = "did you mean " + respell(leaf, n, deep) + "?"
 		case len(names) > 0 && len(names) <= 16:
 			hint = "known keys: " + strings.Join(names, ", ")
 		}
-		w.problem(leaf, config.CodeUnknownKey, fmt.Sprintf("unknown key %q", n.key), hint)
+		path := append(slices.Clip(w.path), strings.Split(meant, ".")...)
+		w.problemAt(append(path, leaf.below(n)...), leaf, config.CodeUnknownKey, fmt.Sprintf("unknown key %q", n.key), hint)
 	})
 }
 
