@@ -1,14 +1,15 @@
 package memory
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-type thing struct{ closed bool }
+type thing struct{ closed atomic.Bool }
 
-func (t *thing) Close() error { t.closed = true; return nil }
+func (t *thing) Close() error { t.closed.Store(true); return nil }
 
 func TestState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -29,15 +30,15 @@ func TestState(t *testing.T) {
 		}
 		time.Sleep(grace / 2)
 		synctest.Wait()
-		if b.closed {
+		if b.closed.Load() {
 			t.Error("b was closed while the old table may still use it")
 		}
 		time.Sleep(grace)
 		synctest.Wait()
-		if !b.closed || a.closed {
-			t.Errorf("closed: a %v, b %v", a.closed, b.closed)
+		if !b.closed.Load() || a.closed.Load() {
+			t.Errorf("closed: a %v, b %v", a.closed.Load(), b.closed.Load())
 		}
-		if err := s.Close(); err != nil || !a.closed || s.Len() != 0 {
+		if err := s.Close(); err != nil || !a.closed.Load() || s.Len() != 0 {
 			t.Error("Close leaves something behind")
 		}
 	})
