@@ -37,6 +37,10 @@ type Sluice struct {
 	ReadTimeoutMode string `json:"readTimeoutMode,omitempty"`
 	// ReasonHeader tells trusted peers that send the field X-Sluice-Reason the Reason of an answer; nil means true.
 	ReasonHeader *bool `json:"reasonHeader,omitempty"`
+	// FinishHalfClosed finishes the answer for a client that has closed its sending half. Off,
+	// that counts as going away, as in the reference: the two cannot be told apart, and servers
+	// should not work for clients that are gone.
+	FinishHalfClosed bool `json:"finishHalfClosed,omitempty"`
 	// Pages answers browsers with error pages instead of the reference's plain text.
 	Pages *Pages `json:"pages,omitempty" cfg:"empty"`
 	// Compat404 gives the reference's 404 where a known host has no live server, instead of 503.

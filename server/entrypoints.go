@@ -22,8 +22,9 @@ func (s *Server) newEntryPoints() error {
 		cfg := entrypoint.Config{
 			Name: name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
 			Log: s.component("entrypoint"), TLS: s.certs.ConfigFor,
-			ReadTotal:    s.sluice().ReadTimeoutMode == "total",
-			ReasonHeader: s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
+			FinishHalfClosed: s.sluice().FinishHalfClosed,
+			ReadTotal:        s.sluice().ReadTimeoutMode == "total",
+			ReasonHeader:     s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
 		}
 		if l := s.lane.forEntryPoints(); l != nil {
 			cfg.Lane = l

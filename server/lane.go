@@ -60,7 +60,7 @@ func (l *lane) Open(_ context.Context, addr entrypoint.Address, ep *entrypoint.E
 	}
 	le := loop.EntryPoint{
 		Name: ep.Name(), Addr: addr.String(), ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
-		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, AltSvc: cfg.AltSvc,
+		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
 	if pp := cfg.EP.ProxyProtocol; pp != nil {
 		le.ProxyInsecure = pp.Insecure

@@ -42,6 +42,8 @@ type Config struct {
 	ReadTotal bool
 	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's answers.
 	ReasonHeader bool
+	// FinishHalfClosed finishes answers for clients that have closed their sending half.
+	FinishHalfClosed bool
 	// AltSvc is added to answers over TLS where not empty. It is filled in where EP offers HTTP/3.
 	AltSvc string
 	// Lane owns the listeners where it is set and takes them; else connections are served
@@ -143,7 +145,7 @@ func New(cfg Config) (*EntryPoint, error) {
 func serveConfig(cfg *Config, fw *wire.Forwarding) serve.Config {
 	sc := serve.Config{
 		EntryPoint: cfg.Name, Client: cfg.Client, Forwarding: fw, Records: cfg.Records, Wants: cfg.Wants, Log: cfg.Log,
-		MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, AltSvc: cfg.AltSvc,
+		MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
 	if t := cfg.EP.Transport; t != nil {
 		sc.KeepAliveMaxTime, sc.KeepAliveMaxRequests = time.Duration(t.KeepAliveMaxTime), t.KeepAliveMaxRequests
