@@ -239,6 +239,7 @@ func (l *loop) dialFailed(u *server, failure exchange.Reason) {
 	}
 	l.recycle(part)
 	l.settle(cl)
+	l.proceed(cl)
 }
 
 // serverReadable lets a server's state machine read.
