@@ -136,7 +136,7 @@ type compressWriter struct {
 	status int // 0: no head yet
 	state  compressState
 	buf    []byte
-	enc    encoder
+	enc    *packer
 	timer  *time.Timer
 	gone   bool
 }
@@ -206,7 +206,7 @@ func (w *compressWriter) decide(s compressState) {
 		h.Set("Content-Encoding", w.coding)
 		h.Del("Content-Length")
 		h.Del("Accept-Ranges") // the ranges would be those of the other form
-		w.enc = w.c.encoders.get(w.coding, w.w)
+		w.enc = w.c.encoders.get(w.coding)
 	}
 	w.w.WriteHeader(w.status)
 	if len(w.buf) > 0 {
@@ -217,7 +217,7 @@ func (w *compressWriter) decide(s compressState) {
 
 func (w *compressWriter) pass(p []byte) (int, error) {
 	if w.state == compressing {
-		return w.enc.Write(p)
+		return w.enc.write(p, w.w)
 	}
 	return w.w.Write(p)
 }
@@ -260,7 +260,7 @@ func (w *compressWriter) FlushError() error {
 
 func (w *compressWriter) flush() error {
 	if w.state == compressing {
-		if err := w.enc.Flush(); err != nil {
+		if err := w.enc.flush(w.w); err != nil {
 			return err
 		}
 	}
@@ -286,7 +286,7 @@ func (w *compressWriter) finish() {
 	case undecided:
 		w.decide(plain)
 	case compressing:
-		_ = w.enc.Close()
+		_ = w.enc.end(w.w)
 		w.c.encoders.put(w.coding, w.enc)
 		w.enc = nil
 	}

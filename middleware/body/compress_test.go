@@ -251,10 +251,10 @@ func BenchmarkCompress(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
 			for b.Loop() {
-				enc := e.get(coding, io.Discard)
-				_, _ = enc.Write(text)
-				_ = enc.Close()
-				e.put(coding, enc)
+				k := e.get(coding)
+				_, _ = k.write(text, io.Discard)
+				_ = k.end(io.Discard)
+				e.put(coding, k)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package body
 
 import (
+	"bytes"
 	"io"
 	"sync"
 
@@ -24,21 +25,64 @@ type encoder interface {
 	Reset(w io.Writer)
 }
 
-// encoders keeps encoders for reuse: their tables cost more than a small answer.
+// packer compresses into a buffer of its own, since encoders write in many small pieces.
+type packer struct {
+	encoder
+	out bytes.Buffer
+}
+
+// packed is how much a packer gathers before it is sent.
+const packed = 16 << 10
+
+// write compresses p and sends what has been gathered if it is much.
+func (k *packer) write(p []byte, to io.Writer) (int, error) {
+	n, err := k.encoder.Write(p)
+	if err == nil && k.out.Len() >= packed {
+		err = k.send(to)
+	}
+	return n, err
+}
+
+func (k *packer) send(to io.Writer) error {
+	if k.out.Len() == 0 {
+		return nil
+	}
+	_, err := to.Write(k.out.Bytes())
+	k.out.Reset()
+	return err
+}
+
+// flush makes everything written so far readable for the client.
+func (k *packer) flush(to io.Writer) error {
+	if err := k.encoder.Flush(); err != nil {
+		return err
+	}
+	return k.send(to)
+}
+
+// end writes the end of the compressed body.
+func (k *packer) end(to io.Writer) error {
+	if err := k.encoder.Close(); err != nil {
+		return err
+	}
+	return k.send(to)
+}
+
+// encoders keeps packers for reuse: the tables of an encoder cost more than a small answer.
 type encoders struct{ gzip, brotli, zstd sync.Pool }
 
 func newEncoders() *encoders {
 	return &encoders{
 		gzip: sync.Pool{New: func() any {
 			e, _ := gzip.NewWriterLevel(nil, gzipLevel) // the level is valid
-			return e
+			return &packer{encoder: e}
 		}},
-		brotli: sync.Pool{New: func() any { return brotli.NewWriterLevel(nil, brotliLevel) }},
+		brotli: sync.Pool{New: func() any { return &packer{encoder: brotli.NewWriterLevel(nil, brotliLevel)} }},
 		zstd: sync.Pool{New: func() any {
 			// One at a time and without goroutines; the options are valid.
 			e, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 				zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(zstdWindow))
-			return e
+			return &packer{encoder: e}
 		}},
 	}
 }
@@ -53,13 +97,15 @@ func (e *encoders) pool(coding string) *sync.Pool {
 	return &e.gzip
 }
 
-func (e *encoders) get(coding string, w io.Writer) encoder {
-	enc := e.pool(coding).Get().(encoder) //nolint:forcetypeassert // the pools hold nothing else
-	enc.Reset(w)
-	return enc
+func (e *encoders) get(coding string) *packer {
+	k := e.pool(coding).Get().(*packer) //nolint:forcetypeassert // the pools hold nothing else
+	k.out.Reset()
+	k.encoder.Reset(&k.out)
+	return k
 }
 
-func (e *encoders) put(coding string, enc encoder) {
-	enc.Reset(nil)
-	e.pool(coding).Put(enc)
+func (e *encoders) put(coding string, k *packer) {
+	if k.out.Cap() <= 4*packed {
+		e.pool(coding).Put(k)
+	}
 }
