@@ -90,28 +90,14 @@ func fatal(r exchange.Reason) bool {
 	return false
 }
 
-// badText is the body of an answer to a request that is not HTTP, as the reference has it.
-func badText(status int) string {
-	switch status {
-	case http.StatusBadRequest:
-		return "400 Bad Request"
-	case http.StatusRequestHeaderFieldsTooLarge:
-		return "431 Request Header Fields Too Large"
-	}
-	return ""
-}
-
 // refuse answers a head that is not good HTTP, and ends the connection: where its next
 // request would begin nobody knows.
 func (l *loop) refuse(cl *client, err error) {
-	status, reason := http.StatusBadRequest, exchange.BadRequest
-	var e *wire.Error
-	if errors.As(err, &e) {
-		status, reason = e.Status, e.Reason
-	}
-	l.recordRefusal(cl, status, reason)
+	e := wire.ErrRequestLine
+	_ = errors.As(err, &e)
+	l.recordRefusal(cl, e.Status, e.Reason)
 	ex := l.exchange()
-	ex.Reply(status, reason, badText(status))
+	ex.Reply(e.Status, e.Reason, e.Body())
 	ex.Resp.Framing, ex.Resp.Length = exchange.Sized, int64(len(ex.Body))
 	out := wire.AppendResponse(l.ob[:0], &ex.Resp, wire.ResponseOptions{Close: true})
 	out = append(out, ex.Body...)

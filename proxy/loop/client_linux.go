@@ -81,7 +81,7 @@ func (l *loop) admit(e *Entry, fd int32, peer netip.AddrPort) {
 	}
 	l.count(cl, 1)
 	cl.state = cHead
-	if e.readsProxy(peer.Addr()) {
+	if e.readsProxy() {
 		cl.state = cProxy
 	}
 	l.known(cl)
@@ -246,7 +246,7 @@ func (l *loop) readProxy(cl *client, b []byte) ([]byte, bool) {
 	case n == 0:
 		cl.seen = len(b)
 		return b, false
-	case !h.Local:
+	case !h.Local && cl.entry.believes(cl.peer.Addr()):
 		cl.peer, cl.local = netip.AddrPortFrom(h.Src.Addr().Unmap(), h.Src.Port()), netip.AddrPortFrom(h.Dst.Addr().Unmap(), h.Dst.Port())
 	}
 	cl.seen, cl.state = 0, cHead
@@ -297,7 +297,7 @@ func (l *loop) request(cl *client, b []byte, n int) []byte {
 		if !errors.As(err, &e) {
 			e = wire.ErrRequestLine
 		}
-		ex.Reply(e.Status, e.Reason, badText(e.Status))
+		ex.Reply(e.Status, e.Reason, e.Body())
 		return l.reply(cl, rest)
 	}
 	return l.route(cl, rest)

@@ -253,8 +253,13 @@ func (e *Entry) Adopt(c net.Conn, buffered []byte) bool {
 
 func (e *Entry) raw() bool { return e.cfg.Raw != nil && e.cfg.Raw() }
 
-func (e *Entry) readsProxy(a netip.Addr) bool {
-	return e.cfg.ProxyInsecure || len(e.cfg.ProxyFrom) > 0 && wire.InNetworks(e.cfg.ProxyFrom, a)
+// readsProxy reports whether connections may begin with a PROXY header. The header of a peer
+// that is not believed is read and forgotten, as the reference does it.
+func (e *Entry) readsProxy() bool { return e.cfg.ProxyInsecure || len(e.cfg.ProxyFrom) > 0 }
+
+// believes reports whether a's PROXY headers count.
+func (e *Entry) believes(a netip.Addr) bool {
+	return e.cfg.ProxyInsecure || wire.InNetworks(e.cfg.ProxyFrom, a)
 }
 
 // Listen opens the entry point's sockets, one a loop. It answers 404 until SetMatcher.
@@ -462,6 +467,11 @@ func (l *loop) accept(ls *listener) {
 		fd, peer, e := l.k.accept(ls.fd)
 		switch e {
 		case 0:
+			if to := l.better(); to != nil {
+				if to.post(func(to *loop) { to.admit(ls.entry, fd, peer) }) {
+					continue
+				}
+			}
 			l.admit(ls.entry, fd, peer)
 		case syscall.EAGAIN:
 			return
@@ -478,6 +488,24 @@ func (l *loop) accept(ls *listener) {
 			return
 		}
 	}
+}
+
+// better returns a loop that should have a new connection rather than l, or nil. The kernel
+// spreads connections by chance, which few long ones do not even out. And while there is
+// next to nothing to do, one loop does it: it finds its connections to servers open.
+func (l *loop) better() *loop {
+	own := l.load.Load()
+	if first := l.g.loops[0]; l != first && own == 0 && first.load.Load() == 0 {
+		return first
+	}
+	if own < 4 {
+		return nil
+	}
+	best := l.g.lightest()
+	if least := best.load.Load(); own <= least+least/4+4 {
+		return nil
+	}
+	return best
 }
 
 // newConnGrace is how long a connection that was made just before the end may take to send

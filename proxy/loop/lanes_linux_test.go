@@ -421,6 +421,14 @@ func TestShutdown(t *testing.T) {
 	if _, err := idleR.ReadByte(); err != io.EOF {
 		t.Errorf("the idle connection: %v", err)
 	}
+	for range 200 { // until no loop listens any more
+		c, err := net.Dial("tcp", ed.addr)
+		if err != nil {
+			break
+		}
+		c.Close()
+		time.Sleep(time.Millisecond)
+	}
 	fmt.Fprint(fresh, "GET / HTTP/1.1\r\nHost: a\r\n\r\n") // was on its way
 	if resp, err := http.ReadResponse(freshR, nil); err != nil || resp.StatusCode != 200 || !resp.Close {
 		t.Errorf("the fresh connection: %v, %v", resp, err)

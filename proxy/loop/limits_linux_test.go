@@ -201,6 +201,12 @@ func TestProxyProtocol(t *testing.T) {
 			t.Errorf("%q: %q", in, got)
 		}
 	}
+	other := start(t, &fixed{eps: []*exchange.Endpoint{ep}}, func(_ *Options, c *EntryPoint) {
+		c.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	})
+	if got := raw(t, other.addr, "PROXY TCP4 192.0.2.9 192.0.2.1 4000 80\r\n"+get); !strings.HasSuffix(got, "\r\n\r\n127.0.0.1") {
+		t.Errorf("not believed: %q", got)
+	}
 	if got := raw(t, ed.addr, "PROXY TCP4 bad 192.0.2.1 4000 80\r\n"+get); got != "" && got != "<RESET>" {
 		t.Errorf("%q", got)
 	}

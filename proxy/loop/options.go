@@ -46,7 +46,7 @@ type EntryPoint struct {
 	Listener *net.TCPListener
 
 	Forwarding *wire.Forwarding
-	// ProxyInsecure reads PROXY headers of everybody, ProxyFrom of those networks.
+	// ProxyInsecure believes PROXY headers of everybody, ProxyFrom those of the networks.
 	ProxyInsecure bool
 	ProxyFrom     []netip.Prefix
 

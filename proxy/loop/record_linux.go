@@ -16,7 +16,7 @@ func (l *loop) arrive(cl *client) {
 		t.forwardedFor = req.Fields.Get("X-Forwarded-For")
 	}
 	t.eventStream = req.Fields.Get("Accept") == "text/event-stream"
-	if w := l.g.opts.Wants; w != nil && w.Request {
+	if w := l.g.opts.Wants; w.Request() {
 		// Kept by cl until the end, since many requests of a loop are under way at once.
 		for _, f := range req.Fields.All() {
 			if w.RequestHeader(f.Name) {
@@ -85,7 +85,7 @@ func (l *loop) record(cl *client) {
 
 func (l *loop) answerFields(cl *client, r *telemetry.Record) {
 	w := l.g.opts.Wants
-	if w == nil || !w.Response {
+	if !w.Response() {
 		return
 	}
 	for _, f := range cl.ex.Resp.Fields.All() {

@@ -47,7 +47,7 @@ func (l *loop) switchProtocols(u *server, b []byte) {
 
 // slim frees what a tunnel, which may live for days, does not need of its exchange.
 func (l *loop) slim(cl *client) {
-	if w := l.g.opts.Wants; w != nil && (w.Request || w.Response) {
+	if w := l.g.opts.Wants; w.Request() || w.Response() {
 		return
 	}
 	cl.ex.Shrink()
