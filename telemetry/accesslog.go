@@ -50,23 +50,23 @@ func newFormat(c *config.AccessLog) (*format, error) {
 }
 
 // wants tells which header fields the format writes.
-func (f *format) wants() Wants {
-	var w Wants
+func (f *format) wants() fields {
+	var w fields
 	if f.kind != formatJSON {
 		for _, name := range []string{"Referer", "User-Agent"} {
 			if f.headers.of(name) != drop {
 				w.request = append(w.request, name)
 			}
 		}
-		w.Request = len(w.request) > 0
+		w.anyRequest = len(w.request) > 0
 		return w
 	}
 	if f.headers.all(drop) {
 		return w
 	}
 	all := f.headers.byDefault != drop
-	return Wants{
-		Request: true, Response: true, requestAll: all, responseAll: all,
+	return fields{
+		anyRequest: true, anyResponse: true, requestAll: all, responseAll: all,
 		request: f.headers.kept(), response: f.headers.kept(),
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,14 +54,13 @@ type ServerUp struct {
 // Hub joins what the lanes tell of requests: the access log, metrics and counters. It is
 // the Sink of the handler lane and safe for concurrent use; loops take a Shard each.
 type Hub struct {
-	format *format
-	filter filter
-	wants  Wants
-	output *output
+	settings atomic.Pointer[settings]
+	wants    Wants
+	// measured are the fields of heads that metrics want.
+	measured fields
+	stdout   io.Writer
 
-	logInternals, countInternals bool
-	// quiet and unmeasured are entry points whose observability is off.
-	quiet, unmeasured map[string]bool
+	countInternals bool
 
 	bounds       []float64
 	nanos        []int64
@@ -86,8 +84,7 @@ type Hub struct {
 	shared   []*Shard
 	poke     chan struct{}
 
-	entryPoints []connectionKey
-	open        func() []OpenConnections
+	open func() []OpenConnections
 
 	mu      sync.Mutex // shards
 	shards  []*Shard
@@ -110,57 +107,21 @@ func New(o Options) (*Hub, error) {
 	}
 	h := &Hub{
 		certificates: o.Certificates, serversUp: o.ServersUp, open: o.Connections, location: o.Location, log: o.Log,
-		quiet: map[string]bool{}, unmeasured: map[string]bool{},
-		poke: make(chan struct{}, 1),
+		poke: make(chan struct{}, 1), stdout: o.Stdout,
 	}
-	for name, ep := range o.Static.EntryPoints {
-		if b := ep.Observability; b != nil {
-			h.quiet[name] = b.AccessLogs != nil && !*b.AccessLogs
-			h.unmeasured[name] = b.Metrics != nil && !*b.Metrics
-		}
-		protocol := "TCP"
-		if strings.HasSuffix(ep.Address, "/udp") {
-			protocol = "UDP"
-		}
-		h.entryPoints = append(h.entryPoints, connectionKey{name, protocol})
-	}
+	h.settings.Store(&settings{})
 	if err := h.setMetrics(o.Static.Metrics); err != nil {
 		return nil, err
 	}
-	if err := h.setAccessLog(o.Static.AccessLog, o.Stdout); err != nil {
+	apply, _, err := h.Prepare(o.Static)
+	if err != nil {
 		return nil, err
 	}
+	apply()
 	for range min(runtime.GOMAXPROCS(0), 8) {
 		h.shared = append(h.shared, h.Shard())
 	}
 	return h, nil
-}
-
-func (h *Hub) setAccessLog(c *config.AccessLog, stdout io.Writer) (err error) {
-	if c == nil {
-		return nil
-	}
-	h.logInternals = c.AddInternals
-	if h.format, err = newFormat(c); err != nil {
-		return err
-	}
-	if f := c.Fields; f != nil {
-		for name, m := range f.Names {
-			if strings.EqualFold(m, "redact") {
-				h.log.Warn().Str("field", name).Msg("accessLog.fields.names: redact has no effect on a field; use drop")
-			}
-		}
-	}
-	if h.filter, err = newFilter(c.Filters); err != nil {
-		return err
-	}
-	logged := h.format.wants()
-	h.wants.Request, h.wants.Response = h.wants.Request || logged.Request, logged.Response
-	h.wants.requestAll, h.wants.responseAll = logged.requestAll, logged.responseAll
-	h.wants.request = append(h.wants.request, logged.request...)
-	h.wants.response = logged.response
-	h.output, err = openOutput(c.FilePath, stdout)
-	return err
 }
 
 // Wants tells the lanes which fields of heads to put into Records.
@@ -180,17 +141,18 @@ func (h *Hub) Request(r *Record) { h.shared[rand.IntN(len(h.shared))].Request(r)
 
 // logs and counts say whether r belongs into the access log and into the counters.
 func (h *Hub) logs(r *Record) bool {
-	if r.NoAccessLog || r.Internal && !h.logInternals {
+	set := h.settings.Load()
+	if set.format == nil || r.NoAccessLog || r.Internal && !set.logInternals {
 		return false
 	}
-	return r.Router != "" || !h.quiet[r.EntryPoint]
+	return r.Router != "" || !set.quiet[r.EntryPoint]
 }
 
 func (h *Hub) counts(r *Record) bool {
 	if r.NoMetrics || r.Internal && !h.countInternals {
 		return false
 	}
-	return r.Router != "" || !h.unmeasured[r.EntryPoint]
+	return r.Router != "" || !h.settings.Load().unmeasured[r.EntryPoint]
 }
 
 func (h *Hub) wake() {
@@ -202,10 +164,6 @@ func (h *Hub) wake() {
 
 // Run writes the access log until ctx ends, then writes what is left. Call Close after it.
 func (h *Hub) Run(ctx context.Context) error {
-	if h.output == nil {
-		<-ctx.Done()
-		return nil
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -239,35 +197,42 @@ func (h *Hub) drain() {
 	if len(d.merged) == 0 {
 		return
 	}
-	if err := h.output.write(d.merged); err != nil {
-		h.log.Error().Err(err).Str(File, h.output.path).Msg("access log not written")
+	out := h.settings.Load().output
+	if out == nil {
+		return // it was switched off while lines waited
+	}
+	if err := out.write(d.merged); err != nil {
+		h.log.Error().Err(err).Str(File, out.path).Msg("access log not written")
 	}
 }
 
 // Reopen opens the file of the access log anew, after a rotation from outside (SIGUSR1).
 // What waits is written to the old file first. On an error the old file stays in use.
 func (h *Hub) Reopen() error {
-	if h.output == nil {
+	out := h.settings.Load().output
+	if out == nil {
 		return nil
 	}
 	h.drain()
-	return h.output.reopen()
+	return out.reopen()
 }
 
 // Close writes what is left and closes the file of the access log.
 func (h *Hub) Close() error {
-	if h.output == nil {
+	out := h.settings.Load().output
+	if out == nil {
 		return nil
 	}
 	h.drain()
-	return h.output.close()
+	return out.close()
 }
 
 // connections returns the open connections of every entry point, also of those that
 // nobody tells of: dashboards expect the gauge from the start.
 func (h *Hub) connections() map[connectionKey]int {
-	all := make(map[connectionKey]int, len(h.entryPoints))
-	for _, key := range h.entryPoints {
+	keys := h.settings.Load().entryPoints
+	all := make(map[connectionKey]int, len(keys))
+	for _, key := range keys {
 		all[key] = 0
 	}
 	if h.open != nil {

@@ -42,8 +42,8 @@ func (h *Hub) setMetrics(c *config.Metrics) error {
 			return fmt.Errorf("metrics.prometheus.headerLabels: %q cannot be a label", label)
 		}
 		h.headerLabels = append(h.headerLabels, headerLabel{label, header})
-		h.wants.Request = true
-		h.wants.request = append(h.wants.request, header)
+		h.measured.anyRequest = true
+		h.measured.request = append(h.measured.request, header)
 	}
 	slices.SortFunc(h.headerLabels, func(a, b headerLabel) int { return strings.Compare(a.label, b.label) })
 	h.registry = prometheus.NewRegistry()

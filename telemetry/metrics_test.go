@@ -75,7 +75,7 @@ func TestSeriesOfKnownTraffic(t *testing.T) {
 	lost := sample()
 	lost.Router, lost.Service, lost.ServerURL, lost.Status, lost.OriginStatus, lost.Reason = "", "", "", 404, 0, "no_router"
 	loop.Request(&lost)
-	h.entryPoints = []connectionKey{{"web", "TCP"}, {"dns", "UDP"}}
+	h.settings.Store(&settings{entryPoints: []connectionKey{{"web", "TCP"}, {"dns", "UDP"}}})
 	h.open = func() []OpenConnections { return []OpenConnections{{"web", "TCP", 3}} }
 	h.Reloaded(&config.Runtime{
 		Routers:  map[string]*config.RouterInfo{"a@file": {}},
@@ -157,7 +157,7 @@ func TestHeaderLabelsAreBounded(t *testing.T) {
 		p.HeaderLabels = map[string]string{"tenant": "X-Tenant", "agent": "User-Agent"}
 		p.Buckets = []float64{2, 0.5}
 	}))
-	if w := h.Wants(); !w.Request || !w.RequestHeader("x-tenant") || w.RequestHeader("Cookie") || w.ResponseHeader("x-tenant") {
+	if w := h.Wants(); !w.Request() || !w.RequestHeader("x-tenant") || w.RequestHeader("Cookie") || w.ResponseHeader("x-tenant") {
 		t.Errorf("%+v", w)
 	}
 	s, r := h.Shard(), sample()

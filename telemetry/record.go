@@ -3,6 +3,8 @@ package telemetry
 import (
 	"net/http"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 )
 
 // Record is one finished request, as the access log and the metrics need it. A lane
@@ -90,25 +92,59 @@ type Sink interface {
 	Request(r *Record)
 }
 
-// Wants tells a lane which fields of heads to put into a Record. It is immutable; a nil
-// *Wants wants nothing.
-type Wants struct {
-	// Request and Response are false where no field of that head is ever wanted, the usual
-	// case: a lane then skips the walk. Response stands for the server's head as well.
-	Request, Response bool
+// Wants tells a lane which fields of heads to put into a Record. The answer may change
+// while the program runs. A nil *Wants wants nothing.
+type Wants struct{ fields atomic.Pointer[fields] }
 
+// fields is what a Wants says. It is immutable.
+type fields struct {
+	anyRequest, anyResponse bool
 	requestAll, responseAll bool
 	request, response       []string
 }
 
+// and is what a or b want; b is that of the access log.
+func (a fields) and(b fields) fields {
+	b.anyRequest = a.anyRequest || b.anyRequest
+	b.request = slices.Concat(a.request, b.request)
+	return b
+}
+
+// Request is false where no field of the request's head is wanted, the usual case: a lane
+// then skips the walk.
+func (w *Wants) Request() bool {
+	if w == nil {
+		return false
+	}
+	f := w.fields.Load()
+	return f != nil && f.anyRequest
+}
+
+// Response is Request for the client's and the server's answer.
+func (w *Wants) Response() bool {
+	if w == nil {
+		return false
+	}
+	f := w.fields.Load()
+	return f != nil && f.anyResponse
+}
+
 // RequestHeader reports whether the request's field name (any case) is wanted.
 func (w *Wants) RequestHeader(name string) bool {
-	return w != nil && w.Request && (w.requestAll || hasFold(w.request, name))
+	if !w.Request() {
+		return false
+	}
+	f := w.fields.Load()
+	return f.requestAll || hasFold(f.request, name)
 }
 
 // ResponseHeader reports whether the answer's field name (any case) is wanted.
 func (w *Wants) ResponseHeader(name string) bool {
-	return w != nil && w.Response && (w.responseAll || hasFold(w.response, name))
+	if !w.Response() {
+		return false
+	}
+	f := w.fields.Load()
+	return f.responseAll || hasFold(f.response, name)
 }
 
 func hasFold(list []string, name string) bool {

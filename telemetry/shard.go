@@ -115,7 +115,7 @@ func (s *Shard) Request(r *Record) {
 		s.count(r)
 	}
 	wake := false
-	if h.format != nil && h.logs(r) {
+	if h.logs(r) {
 		wake = s.log(r)
 	}
 	s.mu.Unlock()
@@ -137,7 +137,8 @@ func (s *Shard) countReason(reason string) {
 // log appends the line of r and reports whether the writer must be told.
 func (s *Shard) log(r *Record) bool {
 	number := s.number(r.Start)
-	if !s.hub.filter.keeps(r) {
+	set := s.hub.settings.Load()
+	if set.format == nil || !set.filter.keeps(r) {
 		return false
 	}
 	b := &s.batch
@@ -146,7 +147,7 @@ func (s *Shard) log(r *Record) bool {
 		s.dropped++
 		return false
 	}
-	b.lines = s.hub.format.append(b.lines, r, number, &s.clock)
+	b.lines = set.format.append(b.lines, r, number, &s.clock)
 	b.marks = append(b.marks, mark{end: len(b.lines), at: r.Start + r.Duration})
 	return before == 0 || before < wakeAt && len(b.lines) >= wakeAt
 }

@@ -32,7 +32,7 @@ func (l *life) arrive() {
 	if ex.Req.PeerTrusted {
 		l.forwardedFor = ex.Req.Fields.Get("X-Forwarded-For")
 	}
-	if w := l.s.cfg.Wants; w != nil && w.Request {
+	if w := l.s.cfg.Wants; w.Request() {
 		for _, f := range ex.Req.Fields.All() {
 			if w.RequestHeader(f.Name) {
 				l.asked = append(l.asked, telemetry.Header{Name: f.Name, Value: f.Value})
@@ -73,7 +73,7 @@ func (l *life) fill(r *telemetry.Record) {
 	r.Duration = time.Now().UnixNano() - ex.Now
 	r.OriginDuration = l.call.OriginDuration
 	r.RequestHeaders = append(r.RequestHeaders, l.asked...)
-	if w := l.s.cfg.Wants; w != nil && w.Response {
+	if w := l.s.cfg.Wants; w.Response() {
 		for _, f := range ex.Resp.Fields.All() {
 			if w.ResponseHeader(f.Name) {
 				h := telemetry.Header{Name: f.Name, Value: f.Value}
