@@ -56,6 +56,9 @@ func Passwd(name, password string) (line, label string, err error) {
 // then serves nothing in place of the router: a protection that is missing must not go
 // unnoticed.
 func Build(name string, cfg *config.Middleware, deps Deps) (Built, error) {
+	if cfg.Broken != "" {
+		return Built{}, &OptionError{Field: "middleware", Text: cfg.Broken, Remedy: "correct it: half a protection is none"}
+	}
 	kinds := set(cfg)
 	switch len(kinds) {
 	case 0:
