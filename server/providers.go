@@ -7,6 +7,8 @@ import (
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/provider/docker"
 	"github.com/sluice-edge/sluice/provider/file"
+	"github.com/sluice-edge/sluice/provider/http"
+	"github.com/sluice-edge/sluice/provider/swarm"
 )
 
 func (s *Server) newProviders() {
@@ -16,6 +18,14 @@ func (s *Server) newProviders() {
 		throttle = time.Duration(p.ProvidersThrottleDuration)
 		if p.File != nil {
 			ps = append(ps, file.New(p.File, file.Options{Log: s.component("file")}))
+		}
+		if p.HTTP != nil {
+			ps = append(ps, http.New(p.HTTP, http.Options{Log: s.component("http")}))
+		}
+		if p.Swarm != nil {
+			ps = append(ps, swarm.New(p.Swarm, swarm.Options{
+				Log: s.component("swarm"), Compat404: s.sluice().Compat404, Beside: p.Docker, Stopping: s.stopping,
+			}))
 		}
 		if p.Docker != nil {
 			ps = append(ps, docker.New(p.Docker, docker.Options{
