@@ -35,12 +35,24 @@ type Options struct {
 
 // Manager runs providers and merges what they say.
 type Manager struct {
-	log       zerolog.Logger
-	throttle  time.Duration
+	log      zerolog.Logger
+	throttle time.Duration
+	states   []state // by provider, in the order of their names
+	pending  time.Time
+	dirty    bool
+	runs     map[string]*run
+	running  sync.WaitGroup
+	again    chan struct{} // another set of providers is wanted
+
+	mu        sync.Mutex
 	providers []Provider
-	states    []state // by provider, in the order of their names
-	pending   time.Time
-	dirty     bool
+}
+
+// run is a provider at work.
+type run struct {
+	provider Provider
+	cancel   context.CancelFunc
+	done     chan struct{}
 }
 
 // state is the last word of one provider.
@@ -55,17 +67,82 @@ type state struct {
 
 // NewManager returns a Manager of the providers; their names must differ.
 func NewManager(opts Options, providers ...Provider) *Manager {
-	m := &Manager{log: opts.Log, throttle: opts.Throttle, providers: slices.Clone(providers)}
-	slices.SortFunc(m.providers, func(a, b Provider) int { return cmp.Compare(a.Name(), b.Name()) })
-	for _, p := range m.providers {
-		m.states = append(m.states, state{name: p.Name()})
-	}
+	m := &Manager{log: opts.Log, throttle: opts.Throttle, runs: map[string]*run{}, again: make(chan struct{}, 1)}
+	m.providers = sorted(providers)
+	m.states = m.newStates()
 	return m
+}
+
+func sorted(providers []Provider) []Provider {
+	return slices.SortedFunc(slices.Values(providers), func(a, b Provider) int { return cmp.Compare(a.Name(), b.Name()) })
+}
+
+// Replace changes which providers run. Those that are in the old and the new set go on; what
+// a provider said stays in force until another one of its name has spoken. It returns at once.
+func (m *Manager) Replace(providers ...Provider) {
+	m.mu.Lock()
+	m.providers = sorted(providers)
+	m.mu.Unlock()
+	select {
+	case m.again <- struct{}{}:
+	default:
+	}
+}
+
+// wanted are the providers that are to run.
+func (m *Manager) wanted() []Provider {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.providers
+}
+
+// newStates are the states of the wanted providers, as far as they have spoken.
+func (m *Manager) newStates() []state {
+	var out []state
+	for _, p := range m.wanted() {
+		i := slices.IndexFunc(m.states, func(s state) bool { return s.name == p.Name() })
+		if i < 0 {
+			out = append(out, state{name: p.Name()})
+		} else {
+			out = append(out, m.states[i])
+		}
+	}
+	return out
+}
+
+// start runs what is wanted and does not run, and stops what is not wanted any more.
+func (m *Manager) start(ctx context.Context, updates chan<- Update) {
+	wanted := m.wanted()
+	for name, r := range m.runs {
+		if !slices.Contains(wanted, r.provider) {
+			r.cancel()
+			if !slices.ContainsFunc(wanted, func(p Provider) bool { return p.Name() == name }) {
+				delete(m.runs, name)
+			}
+		}
+	}
+	for _, p := range wanted {
+		old := m.runs[p.Name()]
+		if old != nil && old.provider == p {
+			continue
+		}
+		pctx, cancel := context.WithCancel(ctx)
+		r := &run{p, cancel, make(chan struct{})}
+		m.runs[p.Name()] = r
+		m.running.Go(func() {
+			defer close(r.done)
+			defer cancel()
+			if old != nil {
+				<-old.done // so that its last word does not come after the first of this one
+			}
+			m.runOne(pctx, p, updates)
+		})
+	}
 }
 
 // Reload asks every provider that can to read its source again.
 func (m *Manager) Reload() {
-	for _, p := range m.providers {
+	for _, p := range m.wanted() {
 		if r, ok := p.(Reloader); ok {
 			r.Reload()
 		}
@@ -77,11 +154,8 @@ func (m *Manager) Reload() {
 // provider that fails for good is reported as a Problem; the others go on.
 func (m *Manager) Run(ctx context.Context, publish func(*Merged)) {
 	updates := make(chan Update)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for _, p := range m.providers {
-		wg.Go(func() { m.runOne(ctx, p, updates) })
-	}
+	defer m.running.Wait()
+	m.start(ctx, updates)
 	m.loop(ctx, updates, publish)
 }
 
@@ -111,7 +185,7 @@ func (m *Manager) loop(ctx context.Context, updates <-chan Update, publish func(
 	timer := time.NewTimer(startGrace)
 	defer timer.Stop()
 	m.dirty = true // what is built in must be served even if no provider ever speaks
-	if len(m.providers) == 0 {
+	if len(m.states) == 0 {
 		next = start
 	}
 	for {
@@ -130,6 +204,13 @@ func (m *Manager) loop(ctx context.Context, updates <-chan Update, publish func(
 				<-done
 			}
 			return
+		case <-m.again:
+			m.start(ctx, updates)
+			if states := m.newStates(); len(states) != len(m.states) {
+				m.states, m.dirty = states, true
+			} else {
+				m.states = states
+			}
 		case u := <-updates:
 			m.take(u)
 			if next.Equal(start.Add(startGrace)) && !slices.ContainsFunc(m.states, func(s state) bool { return !s.heard }) {
@@ -158,7 +239,7 @@ func (m *Manager) pause(took time.Duration) time.Duration {
 func (m *Manager) take(u Update) {
 	i := slices.IndexFunc(m.states, func(s state) bool { return s.name == u.Provider })
 	if i < 0 {
-		m.log.Error().Str(telemetry.Provider, u.Provider).Msg("update of an unknown provider ignored")
+		m.log.Debug().Str(telemetry.Provider, u.Provider).Msg("update of a provider that does not run any more ignored")
 		return
 	}
 	s := &m.states[i]

@@ -145,7 +145,7 @@ func Unreachable(endpoint string, err error) config.Problem {
 		p.Suggestion = "start the engine; it is asked again until it answers"
 	case errdefs.IsForbidden(err):
 		p.Suggestion = "let the socket proxy allow GET on events, containers, networks, version and _ping"
-	case strings.Contains(text, "malformed HTTP response"):
+	case strings.Contains(text, "malformed HTTP response"), strings.Contains(text, "HTTPS server"):
 		p.Suggestion = "the engine probably wants TLS: set tls.ca, tls.cert and tls.key"
 	}
 	return p

@@ -234,6 +234,64 @@ func TestLabelsToConfiguration(t *testing.T) {
 	}
 }
 
+// project gives labels the compose project and service of a container.
+func project(p, labels string) string {
+	return ComposeProject + "=" + p + "\n" + ComposeService + "=web\n" + labels
+}
+
+func TestProjectsAreToldApart(t *testing.T) {
+	o := Options{ExposedByDefault: true}
+	tpl := func(host string) string {
+		return h("routers.app.rule=Host(`"+host+"`)", "routers.app.middlewares=all, x@file", "services.app.loadbalancer.server.port=80",
+			"middlewares.all.chain.middlewares=pre", "middlewares.pre.addprefix.prefix=/"+host)
+	}
+	one := con{name: "one-web-1", labels: project("one", tpl("one.test"))}
+	two := con{name: "two-web-1", labels: project("two", tpl("two.test"))}
+	d, problems := merge(t, o, one, two)
+	want := "middleware all\nmiddleware all-two\nmiddleware pre\nmiddleware pre-two\n" +
+		"router app Host(`one.test`) -> app by all,x@file\nrouter app-two Host(`two.test`) -> app-two by all-two,x@file\n" +
+		"service app http://10.0.0.1:80\nservice app-two http://10.0.0.2:80"
+	if got := show(d); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if got := d.HTTP.Middlewares["all-two"].Chain.Middlewares; !slices.Equal(got, []string{"pre-two"}) {
+		t.Errorf("chain of the second: %v", got)
+	}
+	if codes(problems) != "conflict" || problems[0].Source != "container two-web-1" || problems[0].Severity != config.Warning {
+		t.Errorf("%v", problems)
+	}
+
+	// Blue and green: two projects that say the same share their servers.
+	d, problems = merge(t, o, one, con{name: "two-web-1", labels: project("two", tpl("one.test"))})
+	if len(d.HTTP.Services) != 1 || len(d.HTTP.Services["app"].LoadBalancer.Servers) != 2 || len(problems) != 0 {
+		t.Errorf("equal projects:\n%s\n%v", show(d), problems)
+	}
+
+	// When the first goes, the second has its names back.
+	m := NewMerger()
+	a, b := build1(t, o, one, "10.0.0.1"), build1(t, o, two, "10.0.0.2")
+	m.Replace(nil, b)
+	m.Result()
+	m.Replace(nil, a)
+	m.Result()
+	c := build1(t, o, con{name: "two-web-2", labels: two.labels}, "10.0.0.3")
+	m.Replace(nil, c)
+	d, _ = m.Result()
+	if got := len(d.HTTP.Services["app-two"].LoadBalancer.Servers); got != 2 {
+		t.Errorf("%d servers of the second project, want 2:\n%s", got, show(d))
+	}
+	m.Replace(a, nil)
+	d, problems = m.Result()
+	if got := show(d); !strings.Contains(got, "service app http://10.0.0.2:80 http://10.0.0.3:80") || strings.Contains(got, "-two") || len(problems) != 0 {
+		t.Errorf("after the first went:\n%s\n%v", got, problems)
+	}
+	m.Replace(b, nil)
+	m.Replace(c, nil)
+	if d, _ = m.Result(); show(d) != "" || len(m.scopes.raw)+len(m.scopes.put)+len(m.scopes.uses)+len(m.scopes.routers)+len(m.scopes.clashes) != 0 {
+		t.Errorf("left over: %s %+v", show(d), m.scopes)
+	}
+}
+
 func TestConflictNamesBothContainers(t *testing.T) {
 	_, problems := merge(t, Options{ExposedByDefault: true},
 		con{name: "b", labels: h("routers.app.rule=Host(`b`)")}, con{name: "a", labels: h("routers.app.rule=Host(`a`)")})
@@ -288,9 +346,9 @@ func TestMergeIsTheSameInAnyOrder(t *testing.T) {
 	var shares []*Share
 	for i := range 12 {
 		c := con{name: string(rune('a' + i)), rank: Rank(i % 3), age: time.Duration(i%4) * time.Minute,
-			labels: h("routers.r.rule=Host(`"+string(rune('x'+i/6))+"`)", "services.s.loadbalancer.server.port=80")}
+			labels: h("routers.r.rule=Host(`"+string(rune('x'+i/6))+"`)", "services.s.loadbalancer.server.port=80", "middlewares.m"+strconv.Itoa(i%5)+".addprefix.prefix=/x")}
 		if i%2 == 0 {
-			c.labels += "\n" + ComposeProject + "=p\n" + ComposeService + "=s"
+			c.labels += "\n" + ComposeProject + "=" + []string{"p", "q", "o"}[i/2%3] + "\n" + ComposeService + "=s"
 		}
 		shares = append(shares, build1(t, o, c, "10.0.1."+strconv.Itoa(i)))
 	}

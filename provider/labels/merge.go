@@ -28,6 +28,7 @@ type Merger struct {
 	tlsStores      *names[config.TLSStore]
 	// certified and troubled are the shares with certificates and with Problems, by key.
 	certified, troubled map[string]*Share
+	scopes              *scopes
 }
 
 // NewMerger returns a Merger of nothing.
@@ -47,11 +48,37 @@ func NewMerger() *Merger {
 		tlsStores:      newNames[config.TLSStore]("tls store", nil, nil),
 		certified:      map[string]*Share{},
 		troubled:       map[string]*Share{},
+		scopes:         newScopes(),
 	}
 }
 
 // Replace puts one share in the place of another; nil stands for none.
 func (m *Merger) Replace(was, is *Share) {
+	if was == is {
+		return
+	}
+	if was != nil {
+		m.scopes.note(was, false)
+		if put := m.scopes.put[was.Key]; put != nil {
+			delete(m.scopes.put, was.Key)
+			was = put
+		}
+	}
+	put := is
+	if is != nil {
+		m.scopes.note(is, true)
+		if is.project() != "" {
+			if m.scopes.moved[is.project()] {
+				put = m.scopes.scoped(is, is.project())
+			}
+			m.scopes.put[is.Key] = put
+		}
+	}
+	m.replace(was, put)
+}
+
+// replace is Replace behind the scoping of names.
+func (m *Merger) replace(was, is *Share) {
 	if was == is {
 		return
 	}
@@ -102,6 +129,7 @@ func (m *Merger) each(s *Share, add bool) {
 // Result is the joined configuration, immutable, and the Problems of all shares and of
 // their meeting.
 func (m *Merger) Result() (*config.Dynamic, []config.Problem) {
+	m.settleScopes()
 	out := &config.Dynamic{
 		HTTP: &config.HTTP{Routers: m.routers.result(), Services: m.services.result(),
 			Middlewares: m.middlewares.result(), ServersTransports: m.transports.result()},
