@@ -42,8 +42,8 @@ func (a *account) GetPrivateKey() crypto.PrivateKey { return a.key }
 
 // loadAccount reads the account of a resolver, or makes a new key. An account of another
 // CA or e-mail address is not used again.
-func loadAccount(ctx context.Context, st store.Store, resolver string, cfg *config.ACME) (*account, error) {
-	b, err := st.Get(ctx, resolver+"/account")
+func loadAccount(ctx context.Context, v vault, resolver string, cfg *config.ACME) (*account, error) {
+	b, err := v.Get(ctx, resolver+"/account")
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
@@ -52,10 +52,18 @@ func loadAccount(ctx context.Context, st store.Store, resolver string, cfg *conf
 		if err := json.Unmarshal(b, a); err != nil {
 			return nil, fmt.Errorf("account in storage: %w", err)
 		}
+		private, stale, err := v.reveal(resolver+"/account", a.PrivateKey)
+		if err != nil {
+			return nil, fmt.Errorf("account in storage: %w", err)
+		}
+		a.PrivateKey = private
 		key, err := x509.ParsePKCS1PrivateKey(a.PrivateKey)
 		if err == nil && a.Email == cfg.Email && sameCA(a.Registration, cfg.CAServer) {
 			a.key = key
-			return a, nil
+			if stale {
+				err = a.save(ctx, v, resolver)
+			}
+			return a, err
 		}
 	}
 	key, err := rsa.GenerateKey(rand.Reader, accountKeyBits)
@@ -75,10 +83,18 @@ func sameCA(r *registration.Resource, server string) bool {
 	return err1 == nil && err2 == nil && a.Hostname() == b.Hostname()
 }
 
-func (a *account) save(ctx context.Context, st store.Store, resolver string) error {
-	b, err := json.Marshal(a)
-	if err != nil {
-		return err
+func (a *account) save(ctx context.Context, v vault, resolver string) error {
+	hidden := *a
+	hidden.PrivateKey = v.hide(resolver+"/account", a.PrivateKey)
+	return v.putJSON(ctx, resolver+"/account", &hidden)
+}
+
+// restoreAccount puts the account in use into a storage that lost it.
+func (r *resolver) restoreAccount(ctx context.Context) error {
+	r.clientMu.Lock()
+	defer r.clientMu.Unlock()
+	if r.account == nil {
+		return nil
 	}
-	return st.Put(ctx, resolver+"/account", b)
+	return r.account.save(ctx, r.vault, r.name)
 }

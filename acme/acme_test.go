@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-edge/sluice/internal/testacme"
 	"github.com/sluice-edge/sluice/store"
 	"github.com/sluice-edge/sluice/store/acmejson"
+	"github.com/sluice-edge/sluice/store/seal"
 )
 
 func TestMain(m *testing.M) {
@@ -112,13 +113,13 @@ func listen(t *testing.T, h, s net.Listener) *current {
 	return cur
 }
 
-func start(t *testing.T, cur *current, cfgs map[string]*config.ACME, dns func(string) (challenge.Provider, error)) *edge {
+func start(t *testing.T, cur *current, cfgs map[string]*config.ACME, dns func(*config.DNSChallenge) (challenge.Provider, error)) *edge {
 	t.Helper()
 	e := &edge{}
 	ctx, cancel := context.WithCancel(context.Background())
 	e.Manager = New(ctx, Options{
 		Resolvers: cfgs,
-		Open:      func(path string) (store.Store, error) { return acmejson.Open(path) },
+		Open:      func(path string, _ *seal.Keyring) (store.Store, error) { return acmejson.Open(path) },
 		Publish: func(c []*tls.Certificate) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
@@ -223,7 +224,7 @@ func TestDNSChallengeAndWildcardInHandIsUsed(t *testing.T) {
 	cfg := resolverConfig(t, ca, func(c *config.ACME) {
 		c.DNSChallenge = &config.DNSChallenge{Provider: "lab", Resolvers: []string{ca.DNSAddr}, Propagation: &config.DNSPropagation{DisableChecks: true}}
 	})
-	e := start(t, cur, map[string]*config.ACME{"le": cfg}, func(string) (challenge.Provider, error) { return txt{ca}, nil })
+	e := start(t, cur, map[string]*config.ACME{"le": cfg}, func(*config.DNSChallenge) (challenge.Provider, error) { return txt{ca}, nil })
 	e.Want([]Request{want("app.a.test"), want("a.test", "*.a.test"), want("api.a.test")})
 	eventually(t, "the wildcard", func() bool { return e.leaf("app.a.test") != nil })
 	e.Want([]Request{want("app.a.test"), want("late.a.test"), want("a.test", "*.a.test")})
@@ -360,7 +361,7 @@ func TestStorageThatCannotBeUsedCostsItsResolver(t *testing.T) {
 	}
 	m := New(t.Context(), Options{
 		Resolvers: map[string]*config.ACME{"open": cfg(open), "broken": cfg(broken), "good": cfg(filepath.Join(dir, "new.json"))},
-		Open:      func(path string) (store.Store, error) { return acmejson.Open(path) },
+		Open:      func(path string, _ *seal.Keyring) (store.Store, error) { return acmejson.Open(path) },
 		Log:       zerolog.Nop(),
 	})
 	if got := fmt.Sprint(m.Usable()); got != "[good]" || len(m.Problems()) != 2 {

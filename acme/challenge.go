@@ -1,11 +1,30 @@
 package acme
 
 import (
+	"context"
 	"crypto/tls"
+	"encoding/json"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-acme/lego/v4/challenge/tlsalpn01"
+)
+
+const (
+	// lookups bounds the questions to shared storage for challenges of other replicas: anybody
+	// may ask for any token.
+	lookups = 8
+	// lookupTime bounds one of them.
+	lookupTime = 2 * time.Second
+	// tokenLife is how long a challenge in storage may be answered; what a replica that died
+	// left behind is deleted after it.
+	tokenLife = time.Hour
+	// maxToken is the longest token or name that is looked for.
+	maxToken = 253
+
+	httpTokens = "challenges/http-01/"
+	tlsTokens  = "challenges/tls-alpn-01/"
 )
 
 // challenges holds the answers to challenges under way.
@@ -13,65 +32,147 @@ type challenges struct {
 	mu    sync.RWMutex
 	certs map[string]*tls.Certificate // TLS-ALPN-01, by name
 	keys  map[string]string           // HTTP-01: key authorization by token
+
+	asking chan struct{}
 }
 
 func newChallenges() *challenges {
-	return &challenges{certs: map[string]*tls.Certificate{}, keys: map[string]string{}}
+	return &challenges{certs: map[string]*tls.Certificate{}, keys: map[string]string{}, asking: make(chan struct{}, lookups)}
+}
+
+// token is a challenge in shared storage, for the other replicas.
+type token struct {
+	KeyAuth string    `json:"keyAuth"`
+	Made    time.Time `json:"made"`
+}
+
+// share puts a challenge where the other replicas find it.
+func (r *resolver) share(key, keyAuth string) error {
+	if r.vault.shared() == nil {
+		return nil
+	}
+	return r.vault.putJSON(context.Background(), key, token{keyAuth, time.Now()})
+}
+
+func (r *resolver) unshare(key string) error {
+	if r.vault.shared() == nil {
+		return nil
+	}
+	return r.vault.Delete(context.Background(), key)
 }
 
 // tlsProvider is lego's challenge.Provider for TLS-ALPN-01 (RFC 8737).
-type tlsProvider struct{ *challenges }
+type tlsProvider struct{ *resolver }
 
 // Present makes the challenge certificate of a name ready.
 func (p tlsProvider) Present(domain, _, keyAuth string) error {
+	domain = strings.ToLower(domain)
 	c, err := tlsalpn01.ChallengeCert(domain, keyAuth)
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.certs[strings.ToLower(domain)] = c
-	return nil
+	p.challenges.mu.Lock()
+	p.challenges.certs[domain] = c
+	p.challenges.mu.Unlock()
+	return p.share(tlsTokens+domain, keyAuth)
 }
 
 // CleanUp forgets it.
 func (p tlsProvider) CleanUp(domain, _, _ string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.certs, strings.ToLower(domain))
-	return nil
+	domain = strings.ToLower(domain)
+	p.challenges.mu.Lock()
+	delete(p.challenges.certs, domain)
+	p.challenges.mu.Unlock()
+	return p.unshare(tlsTokens + domain)
 }
 
 // httpProvider is lego's challenge.Provider for HTTP-01 (RFC 8555 §8.3).
-type httpProvider struct{ *challenges }
+type httpProvider struct{ *resolver }
 
 // Present makes the answer for a token ready.
 func (p httpProvider) Present(_, token, keyAuth string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keys[token] = keyAuth
-	return nil
+	p.challenges.mu.Lock()
+	p.challenges.keys[token] = keyAuth
+	p.challenges.mu.Unlock()
+	return p.share(httpTokens+token, keyAuth)
 }
 
 // CleanUp forgets it.
 func (p httpProvider) CleanUp(_, token, _ string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.keys, token)
+	p.challenges.mu.Lock()
+	delete(p.challenges.keys, token)
+	p.challenges.mu.Unlock()
+	return p.unshare(httpTokens + token)
+}
+
+// ChallengeCert returns the certificate that answers a TLS-ALPN-01 challenge for name, ours
+// or another replica's, or nil.
+func (m *Manager) ChallengeCert(name string) *tls.Certificate {
+	name = strings.ToLower(name)
+	m.challenges.mu.RLock()
+	c := m.challenges.certs[name]
+	m.challenges.mu.RUnlock()
+	if c != nil {
+		return c
+	}
+	if auth, ok := m.lookup(tlsTokens, name); ok {
+		if c, err := tlsalpn01.ChallengeCert(name, auth); err == nil {
+			return c
+		}
+	}
 	return nil
 }
 
-// ChallengeCert returns the certificate that answers a TLS-ALPN-01 challenge for name, or nil.
-func (m *Manager) ChallengeCert(name string) *tls.Certificate {
-	m.challenges.mu.RLock()
-	defer m.challenges.mu.RUnlock()
-	return m.challenges.certs[strings.ToLower(name)]
-}
-
-// HTTPToken returns the answer to an HTTP-01 challenge, and whether there is one.
+// HTTPToken returns the answer to an HTTP-01 challenge, ours or another replica's, and
+// whether there is one.
 func (m *Manager) HTTPToken(token string) (string, bool) {
 	m.challenges.mu.RLock()
-	defer m.challenges.mu.RUnlock()
 	k, ok := m.challenges.keys[token]
-	return k, ok
+	m.challenges.mu.RUnlock()
+	if ok {
+		return k, true
+	}
+	return m.lookup(httpTokens, token)
+}
+
+// lookup asks the shared storages. A challenge comes right after it was put there, so that
+// waiting for the news of it would be too late.
+func (m *Manager) lookup(prefix, name string) (string, bool) {
+	if len(m.sharedVaults) == 0 || name == "" || len(name) > maxToken || strings.ContainsFunc(name, notToken) {
+		return "", false
+	}
+	select {
+	case m.challenges.asking <- struct{}{}:
+		defer func() { <-m.challenges.asking }()
+	default:
+		return "", false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	defer cancel()
+	for _, v := range m.sharedVaults {
+		b, err := v.Get(ctx, prefix+name)
+		var t token
+		if err == nil && json.Unmarshal(b, &t) == nil && time.Since(t.Made) < tokenLife {
+			return t.KeyAuth, true
+		}
+	}
+	return "", false
+}
+
+func notToken(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.')
+}
+
+// sweepTokens deletes what replicas that died left behind.
+func sweepTokens(ctx context.Context, v vault, now time.Time) {
+	keys, err := v.List(ctx, "challenges/")
+	if err != nil {
+		return
+	}
+	for _, k := range keys {
+		var t token
+		if v.getJSON(ctx, k, &t) == nil && now.Sub(t.Made) > tokenLife {
+			_ = v.Delete(ctx, k) // the next sweep tries again
+		}
+	}
 }

@@ -67,7 +67,13 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 	if r.client != nil {
 		return r.client, nil
 	}
-	acc, err := loadAccount(ctx, r.store, r.name, r.cfg)
+	// Of several replicas one makes the account.
+	l, err := r.vault.Lock(ctx, r.name+"/account", r.lease)
+	if err != nil {
+		return nil, err
+	}
+	defer r.extend(ctx, l)()
+	acc, err := loadAccount(ctx, r.vault, r.name, r.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +96,14 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 		if acc.Registration, err = register(c, r.cfg.EAB); err != nil {
 			return nil, fmt.Errorf("account: %w", err)
 		}
-		if err := acc.save(ctx, r.store, r.name); err != nil {
+		if err := acc.save(ctx, r.vault, r.name); err != nil {
 			return nil, fmt.Errorf("account: %w", err)
 		}
 	}
 	if err := r.setChallenges(c); err != nil {
 		return nil, err
 	}
-	r.client = c
+	r.client, r.account = c, acc
 	return c, nil
 }
 
@@ -115,19 +121,19 @@ func (r *resolver) setChallenges(c *lego.Client) error {
 		if r.dns == nil {
 			return errors.New("dnsChallenge is not available in this build")
 		}
-		p, err := r.dns(d.Provider)
+		p, err := r.dns(d)
 		if err != nil {
 			return fmt.Errorf("dnsChallenge.provider %s: %w", d.Provider, err)
 		}
 		return c.Challenge.SetDNS01Provider(p, dnsOptions(d)...)
 	}
 	if h := r.cfg.HTTPChallenge; h != nil && h.EntryPoint != "" {
-		if err := c.Challenge.SetHTTP01Provider(httpProvider{r.challenges}, http01.SetDelay(time.Duration(h.Delay))); err != nil {
+		if err := c.Challenge.SetHTTP01Provider(httpProvider{r}, http01.SetDelay(time.Duration(h.Delay))); err != nil {
 			return err
 		}
 	}
 	if t := r.cfg.TLSChallenge; t != nil {
-		return c.Challenge.SetTLSALPN01Provider(tlsProvider{r.challenges}, tlsalpn01.SetDelay(time.Duration(t.Delay)))
+		return c.Challenge.SetTLSALPN01Provider(tlsProvider{r}, tlsalpn01.SetDelay(time.Duration(t.Delay)))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/store"
+	"github.com/sluice-edge/sluice/store/seal"
 )
 
 // Request asks a resolver for a certificate with these names.
@@ -28,16 +30,19 @@ type Request struct {
 // Options of a Manager.
 type Options struct {
 	Resolvers map[string]*config.ACME
-	// Open opens the storage of a resolver; resolvers with equal storage share it.
-	Open func(storage string) (store.Store, error)
+	// Open opens the storage of a resolver; resolvers with equal storage share it. ring is nil
+	// where the resolver has no storage key.
+	Open func(storage string, ring *seal.Keyring) (store.Store, error)
 	// Covered reports whether a configured certificate is good for all names; may be nil.
 	Covered func(names []string) bool
 	// Publish gets every usable certificate whenever they change.
 	Publish func([]*tls.Certificate)
-	// DNS makes lego's provider of that name; nil where the build has none.
-	DNS       func(provider string) (challenge.Provider, error)
+	// DNS makes lego's provider of a challenge; nil where the build has none.
+	DNS       func(*config.DNSChallenge) (challenge.Provider, error)
 	UserAgent string
-	Log       zerolog.Logger
+	// Lease is how long the lock of a replica that died holds; zero means 30 s.
+	Lease time.Duration
+	Log   zerolog.Logger
 }
 
 // Manager keeps the certificates of all resolvers. It is safe for concurrent use.
@@ -46,6 +51,8 @@ type Manager struct {
 	challenges *challenges
 	resolvers  map[string]*resolver
 	problems   []config.Problem
+
+	sharedVaults []vault // storages that other replicas use too
 
 	mu   sync.Mutex
 	last []*tls.Certificate
@@ -79,25 +86,47 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 	if err != nil {
 		return err
 	}
-	st := stores[cfg.Storage]
-	if st == nil {
-		if st, err = m.opts.Open(cfg.Storage); err != nil {
+	ring, err := Keyring(cfg)
+	if err != nil {
+		return err
+	}
+	st, known := stores[cfg.Storage]
+	if !known {
+		if st, err = m.opts.Open(cfg.Storage, ring); err != nil {
 			return fmt.Errorf("storage: %w", err)
 		}
 		stores[cfg.Storage] = st
 	}
+	v := vault{st, ring}
 	r := &resolver{
-		name: name, cfg: cfg, keyType: kt, store: st, challenges: m.challenges, dns: m.opts.DNS,
+		name: name, cfg: cfg, keyType: kt, vault: v, lease: m.opts.Lease, challenges: m.challenges, dns: m.opts.DNS,
 		userAgent: m.opts.UserAgent, log: m.opts.Log.With().Str("resolver", name).Logger(),
 		wake: make(chan struct{}, 1), changed: m.publish, covered: m.coveredBy,
-		tries: map[string]*Attempt{},
+		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{},
 	}
-	if err := r.load(ctx); err != nil {
-		return err
+	if r.lease <= 0 {
+		r.lease = lockLease
+	}
+	load, cancel := context.WithTimeout(ctx, loadTime)
+	defer cancel()
+	if err := r.load(load); err != nil {
+		if v.shared() == nil || errors.Is(err, errSealed) {
+			return err
+		}
+		r.log.Warn().Err(err).Msg("storage cannot be reached; it is read as soon as it is there")
+	}
+	if !known && v.shared() != nil {
+		m.sharedVaults = append(m.sharedVaults, v)
 	}
 	m.resolvers[name] = r
 	return nil
 }
+
+// loadTime bounds the first reading of a storage: the start waits for none that is away.
+const loadTime = 3 * time.Second
+
+// sweepEvery is how often storages are rid of what nobody needs.
+const sweepEvery = time.Hour
 
 // hushLego keeps lego from writing to the standard logger: what matters is in our own log.
 var hushLego = sync.OnceFunc(func() { legolog.Logger = stdlog.New(io.Discard, "", 0) })
@@ -122,7 +151,33 @@ func (m *Manager) Run(ctx context.Context) {
 	for _, r := range m.resolvers {
 		wg.Go(func() { r.run(ctx) })
 	}
+	for _, v := range m.sharedVaults {
+		wg.Go(func() {
+			v.shared().Watch(ctx, func(keys []string) { m.sync(ctx, v, keys) })
+		})
+		wg.Go(func() {
+			t := time.NewTicker(sweepEvery)
+			defer t.Stop()
+			for {
+				sweepTokens(ctx, v, time.Now())
+				select {
+				case <-ctx.Done():
+					return
+				case <-t.C:
+				}
+			}
+		})
+	}
 	wg.Wait()
+}
+
+// sync tells the resolvers of a storage what changed in it.
+func (m *Manager) sync(ctx context.Context, v vault, keys []string) {
+	for _, r := range m.resolvers {
+		if r.vault.Store == v.Store {
+			r.sync(ctx, keys)
+		}
+	}
 }
 
 // Want says which certificates the routers need now. Names of unknown resolvers are ignored:

@@ -2,9 +2,6 @@ package acme
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,39 +23,26 @@ import (
 const (
 	// ordersAtOnce bounds orders of one resolver under way.
 	ordersAtOnce = 4
-	// lockLease is how long the lock of an order holds; an order takes less.
-	lockLease = 5 * time.Minute
+	// lockLease is how long the lock of an order outlives a replica that died; one that works
+	// extends it.
+	lockLease = 30 * time.Second
+	// awayWait is the pause after storage could not be reached.
+	awayWait = 5 * time.Second
 	// ariEvery is how often renewal information is asked for where the CA names no time.
 	ariEvery = 6 * time.Hour
 	// idle is the longest sleep between two looks at what is due.
 	idle = time.Hour
 )
 
-// stored is a certificate in the reference's JSON form.
-type stored struct {
-	Domain struct {
-		Main string   `json:"main,omitempty"`
-		SANs []string `json:"sans,omitempty"`
-	} `json:"domain"`
-	Certificate []byte `json:"certificate"`
-	Key         []byte `json:"key"`
-	Store       string `json:"Store"`
-}
-
-// held is a certificate in hand.
-type held struct {
-	names []string
-	pair  *tls.Certificate
-}
-
 // resolver orders and renews the certificates of one certificatesResolver.
 type resolver struct {
 	name       string
 	cfg        *config.ACME
 	keyType    certcrypto.KeyType
-	store      store.Store
+	vault      vault
+	lease      time.Duration
 	challenges *challenges
-	dns        func(string) (challenge.Provider, error)
+	dns        func(*config.DNSChallenge) (challenge.Provider, error)
 	userAgent  string
 	log        zerolog.Logger
 	wake       chan struct{}
@@ -67,63 +51,17 @@ type resolver struct {
 
 	clientMu sync.Mutex
 	client   *lego.Client
+	account  *account
 
-	mu    sync.Mutex
-	certs map[string]*held // by joined names
-	wants [][]string
-	tries map[string]*Attempt
-	busy  map[string]bool
-}
+	syncing sync.Mutex // one sync with storage at a time
 
-func id(names []string) string { return strings.Join(names, ",") }
-
-// load reads certificates and attempts from storage. A certificate that cannot be read is
-// left out, not lost.
-func (r *resolver) load(ctx context.Context) error {
-	r.certs, r.busy = map[string]*held{}, map[string]bool{}
-	keys, err := r.store.List(ctx, r.name+"/")
-	if err != nil {
-		return err
-	}
-	for _, k := range keys {
-		b, err := r.store.Get(ctx, k)
-		if err != nil {
-			return err
-		}
-		if n, ok := strings.CutPrefix(k, r.name+"/state/"); ok {
-			a := &Attempt{}
-			if json.Unmarshal(b, a) == nil {
-				r.tries[n] = a
-			}
-			continue
-		}
-		if !strings.HasPrefix(k, r.name+"/certificates/") {
-			continue
-		}
-		var s stored
-		if err := json.Unmarshal(b, &s); err == nil {
-			err = r.keep(&s)
-		}
-		if err != nil {
-			r.log.Warn().Err(err).Str("key", k).Msg("stored certificate left out")
-		}
-	}
-	return nil
-}
-
-func (r *resolver) keep(s *stored) error {
-	p, err := tls.X509KeyPair(s.Certificate, s.Key)
-	if err != nil {
-		return err
-	}
-	if p.Leaf == nil {
-		if p.Leaf, err = x509.ParseCertificate(p.Certificate[0]); err != nil {
-			return err
-		}
-	}
-	names := clean(config.Domain{Main: s.Domain.Main, SANs: s.Domain.SANs})
-	r.certs[id(names)] = &held{names: names, pair: &p}
-	return nil
+	mu     sync.Mutex
+	loaded bool             // storage was read
+	certs  map[string]*held // by joined names
+	wants  [][]string
+	tries  map[string]*Attempt
+	busy   map[string]bool
+	pause  time.Time // storage is away: nothing is begun before
 }
 
 // want replaces what is wanted. Names that a wanted wildcard covers are not ordered apart.
@@ -154,44 +92,6 @@ func (r *resolver) nudge() {
 	case r.wake <- struct{}{}:
 	default:
 	}
-}
-
-// covers reports whether a certificate for have is good for all of need.
-func covers(have, need []string) bool {
-	for _, n := range need {
-		if slices.Contains(have, n) {
-			continue
-		}
-		_, rest, ok := strings.Cut(n, ".")
-		if !ok || strings.HasPrefix(n, "*.") || !slices.Contains(have, "*."+rest) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *resolver) covers(names []string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, h := range r.certs {
-		if covers(h.names, names) && now.Before(h.pair.Leaf.NotAfter) {
-			return true
-		}
-	}
-	return false
-}
-
-func (r *resolver) pairs() []*tls.Certificate {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]*tls.Certificate, 0, len(r.certs))
-	for _, h := range r.certs {
-		out = append(out, h.pair)
-	}
-	slices.SortFunc(out, func(a, b *tls.Certificate) int {
-		return strings.Compare(string(a.Certificate[0]), string(b.Certificate[0]))
-	})
-	return out
 }
 
 // run orders and renews until ctx ends, and waits for what is under way.
@@ -235,7 +135,11 @@ type job struct {
 func (r *resolver) due(now time.Time) ([]job, time.Time) {
 	r.mu.Lock()
 	wants := slices.Clone(r.wants)
+	ready, pause := r.loaded, r.pause
 	r.mu.Unlock()
+	if !ready || now.Before(pause) {
+		return nil, now.Add(awayWait)
+	}
 	var need [][]string
 	for _, w := range wants {
 		if !r.covered(w, now) {
@@ -319,15 +223,20 @@ func (r *resolver) work(ctx context.Context, j job) {
 		delete(r.busy, k)
 		r.mu.Unlock()
 	}()
+	l, err := r.vault.Lock(ctx, r.name+"/"+k, r.lease)
+	if err != nil {
+		r.away(ctx, err)
+		return
+	}
+	release := r.extend(ctx, l)
+	defer release()
+	if r.doneElsewhere(ctx, j) {
+		return
+	}
 	if j.ask {
 		r.askRenewal(ctx, j)
 		return
 	}
-	l, err := r.store.Lock(ctx, r.name+"/"+k, lockLease)
-	if err != nil {
-		return // ctx ended, or storage is away: the next look tries again
-	}
-	defer func() { _ = l.Release() }()
 	err = r.order(ctx, j)
 	if ctx.Err() != nil {
 		return
@@ -342,6 +251,67 @@ func (r *resolver) work(ctx context.Context, j job) {
 	a.fail(err, time.Now())
 	r.note(ctx, k, &a)
 	r.log.Error().Err(err).Strs("names", j.names).Int("failures", a.Failures).Time("next", a.Next).Msg("certificate not obtained")
+}
+
+// away notes that storage cannot be reached: the next look waits a little.
+func (r *resolver) away(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.log.Warn().Err(err).Msg("storage cannot be reached; no order is made without it")
+	r.mu.Lock()
+	r.pause = time.Now().Add(awayWait)
+	r.mu.Unlock()
+}
+
+// extend keeps a lock until the function it returns is called, which gives it back.
+func (r *resolver) extend(ctx context.Context, l store.Lease) (release func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		t := time.NewTicker(r.lease / 3)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+			if err := l.Extend(ctx, r.lease); err != nil && ctx.Err() == nil {
+				r.log.Warn().Err(err).Msg("lock of an order not extended")
+			}
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+		_ = l.Release() // it expires anyhow
+	}
+}
+
+// doneElsewhere looks, under the lock, what another replica did meanwhile.
+func (r *resolver) doneElsewhere(ctx context.Context, j job) bool {
+	if r.vault.shared() == nil {
+		return false
+	}
+	k := id(j.names)
+	for _, key := range []string{r.certificateKey(k), r.stateKey(k)} {
+		if err := r.read(ctx, key); err != nil {
+			r.away(ctx, err)
+			return true
+		}
+	}
+	r.mu.Lock()
+	h, t := r.certs[k], r.tries[k]
+	r.mu.Unlock()
+	switch {
+	case h != nil && h != j.old && (j.old == nil || h.pair.Leaf.NotAfter.After(j.old.pair.Leaf.NotAfter)):
+		r.changed()
+		return true
+	case t == nil:
+		return false
+	}
+	return t.Next.After(time.Now()) || j.ask && t.Checked.After(time.Now())
 }
 
 func (r *resolver) attempt(k string) Attempt {
@@ -367,12 +337,9 @@ func (r *resolver) note(ctx context.Context, k string, a *Attempt) {
 	switch {
 	case a == nil && old == nil:
 	case a == nil:
-		err = r.store.Delete(ctx, r.name+"/state/"+k)
+		err = r.vault.Delete(ctx, r.stateKey(k))
 	default:
-		var b []byte
-		if b, err = json.Marshal(a); err == nil {
-			err = r.store.Put(ctx, r.name+"/state/"+k, b)
-		}
+		err = r.vault.putJSON(ctx, r.stateKey(k), a)
 	}
 	if err != nil {
 		r.log.Warn().Err(err).Msg("state of certificate not stored")
@@ -401,12 +368,8 @@ func (r *resolver) order(ctx context.Context, j job) error {
 	var s stored
 	s.Domain.Main, s.Domain.SANs = j.names[0], j.names[1:]
 	s.Certificate, s.Key, s.Store = res.Certificate, pkcs8(res.PrivateKey), "default"
-	b, err := json.Marshal(&s)
-	if err != nil {
-		return err
-	}
 	// The certificate is used even if it cannot be stored: it was paid for with an order.
-	perr := r.store.Put(ctx, r.name+"/certificates/"+id(j.names), b)
+	perr := r.vault.putCertificate(context.WithoutCancel(ctx), r.certificateKey(id(j.names)), &s)
 	r.mu.Lock()
 	err = r.keep(&s)
 	r.mu.Unlock()

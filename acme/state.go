@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net"
@@ -95,4 +96,9 @@ func renewBefore(life time.Duration) time.Duration {
 		return 6 * time.Hour
 	}
 	return min(20*time.Minute, life/3)
+}
+
+func decodeAttempt(b []byte) (a Attempt, ok bool) {
+	ok = json.Unmarshal(b, &a) == nil
+	return a, ok
 }

@@ -10,10 +10,9 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/acme"
+	"github.com/sluice-edge/sluice/acme/dns"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/router"
-	"github.com/sluice-edge/sluice/store"
-	"github.com/sluice-edge/sluice/store/acmejson"
 )
 
 const acmeChallengePath = "/.well-known/acme-challenge/"
@@ -31,9 +30,10 @@ func (s *Server) newACME(ctx context.Context) {
 	}
 	s.acme = acme.New(ctx, acme.Options{
 		Resolvers: cfg,
-		Open:      func(path string) (store.Store, error) { return acmejson.Open(path) },
+		Open:      openStorage,
 		Covered:   s.certs.Covers,
 		Publish:   func(c []*tls.Certificate) { s.certs.SetManaged(c, time.Now()) },
+		DNS:       new(dns.Maker).New,
 		UserAgent: "sluice/" + s.opts.Version,
 		Log:       s.component("acme"),
 	})

@@ -10,4 +10,6 @@ import (
 // Complete tells whether every provider of lego is built in.
 const Complete = true
 
-func provider(name string) (challenge.Provider, error) { return dns.NewDNSChallengeProviderByName(name) }
+func provider(name string) (challenge.Provider, error) {
+	return dns.NewDNSChallengeProviderByName(name)
+}
