@@ -40,7 +40,7 @@ type Manager struct {
 	states   []state // by provider, in the order of their names
 	pending  time.Time
 	dirty    bool
-	runs     map[string]*run
+	runs     map[string]*job
 	running  sync.WaitGroup
 	again    chan struct{} // another set of providers is wanted
 
@@ -48,8 +48,8 @@ type Manager struct {
 	providers []Provider
 }
 
-// run is a provider at work.
-type run struct {
+// job is a provider at work.
+type job struct {
 	provider Provider
 	cancel   context.CancelFunc
 	done     chan struct{}
@@ -67,7 +67,7 @@ type state struct {
 
 // NewManager returns a Manager of the providers; their names must differ.
 func NewManager(opts Options, providers ...Provider) *Manager {
-	m := &Manager{log: opts.Log, throttle: opts.Throttle, runs: map[string]*run{}, again: make(chan struct{}, 1)}
+	m := &Manager{log: opts.Log, throttle: opts.Throttle, runs: map[string]*job{}, again: make(chan struct{}, 1)}
 	m.providers = sorted(providers)
 	m.states = m.newStates()
 	return m
@@ -113,12 +113,9 @@ func (m *Manager) newStates() []state {
 // start runs what is wanted and does not run, and stops what is not wanted any more.
 func (m *Manager) start(ctx context.Context, updates chan<- Update) {
 	wanted := m.wanted()
-	for name, r := range m.runs {
+	for _, r := range m.runs {
 		if !slices.Contains(wanted, r.provider) {
 			r.cancel()
-			if !slices.ContainsFunc(wanted, func(p Provider) bool { return p.Name() == name }) {
-				delete(m.runs, name)
-			}
 		}
 	}
 	for _, p := range wanted {
@@ -127,7 +124,7 @@ func (m *Manager) start(ctx context.Context, updates chan<- Update) {
 			continue
 		}
 		pctx, cancel := context.WithCancel(ctx)
-		r := &run{p, cancel, make(chan struct{})}
+		r := &job{p, cancel, make(chan struct{})}
 		m.runs[p.Name()] = r
 		m.running.Go(func() {
 			defer close(r.done)
@@ -178,7 +175,7 @@ func (m *Manager) runOne(ctx context.Context, p Provider, updates chan<- Update)
 
 // loop takes updates as they come, so that no provider ever waits for a publication,
 // and publishes at most one state at a time.
-func (m *Manager) loop(ctx context.Context, updates <-chan Update, publish func(*Merged)) {
+func (m *Manager) loop(ctx context.Context, updates chan Update, publish func(*Merged)) {
 	done := make(chan time.Duration, 1) // how long a publication took
 	busy, start := false, time.Now()
 	next := start.Add(startGrace)
@@ -206,11 +203,9 @@ func (m *Manager) loop(ctx context.Context, updates <-chan Update, publish func(
 			return
 		case <-m.again:
 			m.start(ctx, updates)
-			if states := m.newStates(); len(states) != len(m.states) {
-				m.states, m.dirty = states, true
-			} else {
-				m.states = states
-			}
+			states := m.newStates()
+			m.dirty = m.dirty || !slices.EqualFunc(states, m.states, func(a, b state) bool { return a.name == b.name })
+			m.states = states
 		case u := <-updates:
 			m.take(u)
 			if next.Equal(start.Add(startGrace)) && !slices.ContainsFunc(m.states, func(s state) bool { return !s.heard }) {

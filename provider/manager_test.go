@@ -338,3 +338,48 @@ func TestQualifyIsTheSameInSteps(t *testing.T) {
 		was, done = in, got
 	}
 }
+
+func TestReplaceKeepsWhatWasSaidUntilTheNextSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &script{name: "a", in: make(chan Update)}, &script{name: "b", in: make(chan Update)}
+		m := NewManager(Options{Log: zerolog.Nop()}, a, b)
+		got := make(chan *Merged, 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); m.Run(ctx, func(m *Merged) { got <- m }) }()
+		defer func() { cancel(); <-done }()
+		a.in <- Update{Config: routers("one")}
+		b.in <- Update{Config: routers("two")}
+		time.Sleep(time.Second)
+		last := func() string {
+			t.Helper()
+			time.Sleep(time.Second)
+			out := "nothing"
+			for len(got) > 0 {
+				out = names(<-got)
+			}
+			return out
+		}
+		if n := last(); n != "one@a two@b" {
+			t.Fatal(n)
+		}
+		a2 := &script{name: "a", in: make(chan Update)}
+		m.Replace(b, a2)
+		if n := last(); n != "nothing" {
+			t.Errorf("a provider that begins anew changes nothing: %s", n)
+		}
+		a2.in <- Update{Config: routers("three")}
+		if n := last(); n != "three@a two@b" {
+			t.Error(n)
+		}
+		c := &script{name: "c", in: make(chan Update)}
+		m.Replace(a2, c)
+		if n := last(); n != "three@a" {
+			t.Errorf("a provider that is taken away takes its routers along: %s", n)
+		}
+		c.in <- Update{Config: routers("four")}
+		if n := last(); n != "four@c three@a" {
+			t.Error(n)
+		}
+	})
+}

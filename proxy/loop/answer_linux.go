@@ -54,7 +54,7 @@ func (l *loop) answer(cl *client) {
 	if cl.trusted && cl.entry.cfg.ReasonHeader && ex.Reason != exchange.NoReason && ex.Req.Fields.Has("X-Sluice-Reason") {
 		resp.Fields.Set("X-Sluice-Reason", string(ex.Reason))
 	}
-	if fatal(ex.Reason) || l.draining || !cl.bodyDone && (cl.cont || cl.framing == exchange.Sized && cl.left > maxDrain) {
+	if fatal(ex.Reason) || l.leaving(cl) || !cl.bodyDone && (cl.cont || cl.framing == exchange.Sized && cl.left > maxDrain) {
 		cl.closing = true
 	}
 	body := ex.Body
@@ -151,7 +151,7 @@ func (l *loop) next(cl *client) {
 		return
 	}
 	cl.state, cl.seen = cHead, 0
-	if l.draining {
+	if l.leaving(cl) {
 		l.finish(cl)
 		return
 	}

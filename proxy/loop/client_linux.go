@@ -316,7 +316,7 @@ func (l *loop) begin(cl *client, ex *exchange.Exchange) {
 	cl.framing, cl.left, cl.chunks = req.Framing, req.Length, wire.Chunks{}
 	cl.bodyDone = req.Framing == exchange.NoBody || req.Framing == exchange.Sized && req.Length == 0
 	cl.headSent, cl.cont, cl.first, cl.lastFail, cl.srv = false, req.Expect100, nil, "", nil
-	cl.closing = !req.KeepAlive || l.draining ||
+	cl.closing = !req.KeepAlive || l.leaving(cl) ||
 		cfg.KeepAliveMaxRequests > 0 && cl.requests >= cfg.KeepAliveMaxRequests ||
 		cfg.KeepAliveMaxTime > 0 && l.now-cl.born >= int64(cfg.KeepAliveMaxTime)
 	cl.writeBy = 0

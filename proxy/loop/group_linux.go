@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -212,6 +213,7 @@ type Entry struct {
 	limits    wire.Limits
 	tlsConfig *tls.Config
 	addr      net.Addr
+	ending    atomic.Bool
 	matcher   atomic.Pointer[matcherBox]
 	open      atomic.Int64
 }
@@ -480,7 +482,7 @@ func (l *loop) accept(ls *listener) {
 			l.k.unwatch(ls.fd)
 			time.AfterFunc(acceptPause, func() {
 				l.post(func(l *loop) {
-					if !l.draining {
+					if slices.Contains(l.listen, ls) {
 						l.watchListener(ls)
 					}
 				})
@@ -517,29 +519,9 @@ func (l *loop) drain() {
 	if l.draining {
 		return
 	}
-	for _, ls := range l.listen {
-		// What is in the queue already would be reset.
-		for {
-			fd, peer, e := l.k.accept(ls.fd)
-			if e != 0 {
-				break
-			}
-			l.admit(ls.entry, fd, peer)
-		}
-		l.k.close(ls.fd)
-	}
-	l.listen = nil
+	l.stopListening(nil)
 	l.draining = true
-	for _, c := range l.conns {
-		if c == nil || c.dead || c.cl == nil || c.state > cHead || len(c.in) > 0 {
-			continue
-		}
-		if c.cl.requests > 0 {
-			l.finish(c.cl)
-		} else {
-			l.wheel.set(&c.timer, l.now+int64(newConnGrace))
-		}
-	}
+	l.endIdle(nil)
 	for _, p := range l.pools {
 		for p != nil && len(p.idle) > 0 && l.open == 0 {
 			l.drop(p.idle[len(p.idle)-1])

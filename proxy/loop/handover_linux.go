@@ -98,7 +98,7 @@ func (tr traveller) comeBack(c net.Conn, buffered []byte) bool {
 		nc = t.Conn
 	}
 	l := g.lightest()
-	if l == nil || g.draining.Load() {
+	if l == nil || g.draining.Load() || tr.entry.ending.Load() {
 		return false
 	}
 	fd, err := descriptor(nc)

@@ -33,6 +33,12 @@ type Entry struct{}
 // SetMatcher does nothing.
 func (e *Entry) SetMatcher(exchange.Matcher) {}
 
+// CloseListener does nothing.
+func (e *Entry) CloseListener() {}
+
+// Shutdown does nothing.
+func (e *Entry) Shutdown(context.Context) error { return nil }
+
 // Open returns 0.
 func (e *Entry) Open() int { return 0 }
 

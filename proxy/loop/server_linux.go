@@ -410,7 +410,7 @@ func (l *loop) head(cl *client, u *server) []byte {
 	if cl.cont { // it still waits, and will not send its body after this
 		cl.closing = true
 	}
-	if l.draining {
+	if l.leaving(cl) {
 		cl.closing = true
 	}
 	o.Close = cl.closing
