@@ -13,7 +13,7 @@ import (
 )
 
 // maxGenerated bounds what a template may become, in bytes.
-const maxGenerated = 64 << 20
+const maxGenerated = 16 << 20
 
 // render runs a file as a Go template with the functions of sprig, normalize and the
 // split of package strings. A file without "{{" is returned as it is.
