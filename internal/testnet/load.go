@@ -2,9 +2,12 @@ package testnet
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +17,8 @@ type Load struct {
 	client *Client
 	host   string
 	path   string
+	posts  int // every so many requests a POST; 0 for none
+	sent   atomic.Int64
 
 	stop chan struct{}
 	wg   sync.WaitGroup
@@ -27,7 +32,13 @@ type Load struct {
 
 // StartLoad sends rate requests a second to addr from workers connections.
 func StartLoad(addr, host, path string, rate, workers int) *Load {
-	l := &Load{client: NewClient(addr), host: host, path: path, stop: make(chan struct{}), fails: map[string]int{}, start: time.Now()}
+	return StartMixed(addr, host, path, rate, workers, 0)
+}
+
+// StartMixed is StartLoad with a POST and a body in place of every posts-th request.
+func StartMixed(addr, host, path string, rate, workers, posts int) *Load {
+	l := &Load{client: NewClient(addr), host: host, path: path, posts: posts, stop: make(chan struct{}), fails: map[string]int{}, start: time.Now()}
+	l.client.http.Timeout = loadPatience
 	gap := time.Second * time.Duration(workers) / time.Duration(rate)
 	for w := range workers {
 		l.wg.Go(func() {
@@ -48,16 +59,24 @@ func StartLoad(addr, host, path string, rate, workers int) *Load {
 
 // one sends a request; its time counts from when it was due.
 func (l *Load) one(due time.Time) {
-	a, err := l.client.Get(l.host, l.path)
+	method := http.MethodGet
+	if n := l.sent.Add(1); l.posts > 0 && n%int64(l.posts) == 0 {
+		method = http.MethodPost
+	}
+	a, err := l.client.do(loadPatience, method, l.host, l.path, func(r *http.Request) {
+		if method == http.MethodPost {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(loadBody)), int64(len(loadBody))
+		}
+	})
 	took := time.Since(due)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.took = append(l.took, took)
 	switch {
 	case err != nil:
-		l.fails[shorten(err.Error())]++
+		l.fails[method+" "+shorten(err.Error())]++
 	case a.Status != 200:
-		l.fails[fmt.Sprintf("status %d %q", a.Status, shorten(a.Body))]++
+		l.fails[fmt.Sprintf("%s: status %d %q", method, a.Status, shorten(a.Body))]++
 	default:
 		return
 	}
@@ -65,6 +84,12 @@ func (l *Load) one(due time.Time) {
 		l.first = time.Now()
 	}
 }
+
+const (
+	// loadPatience is how long a request of a load may take: as long as people wait.
+	loadPatience = 15 * time.Second
+	loadBody     = "what must not be lost"
+)
 
 func shorten(s string) string {
 	s = strings.TrimSpace(s)

@@ -100,7 +100,11 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Do sends a request with the given method, host, path and edits.
 func (c *Client) Do(method, host, path string, edit ...func(*http.Request)) (Answer, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	return c.do(5*time.Second, method, host, path, edit...)
+}
+
+func (c *Client) do(limit time.Duration, method, host, path string, edit ...func(*http.Request)) (Answer, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.Scheme+"://"+host+path, nil)
 	if err != nil {
