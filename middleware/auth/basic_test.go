@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -222,7 +223,7 @@ func TestDecoyCostsTheSame(t *testing.T) {
 	if cost, err := bcrypt.Cost([]byte(b.decoy.hash)); err != nil || cost != 5 {
 		t.Fatalf("decoy %q: cost %d, %v", b.decoy.hash, cost, err)
 	}
-	if err := bcrypt.CompareHashAndPassword([]byte(b.decoy.hash), []byte("x")); err != bcrypt.ErrMismatchedHashAndPassword {
+	if err := bcrypt.CompareHashAndPassword([]byte(b.decoy.hash), []byte("x")); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
 		t.Fatal(err)
 	}
 	for i, d := range decoys {

@@ -106,7 +106,7 @@ func TestForwardTrust(t *testing.T) {
 			realIP = ""
 		}
 		if r.Header.Get("X-Real-Ip") != realIP || r.Header.Get("X-Other") != "o" || r.Header.Get("Cookie") != "a=b" || r.Header.Get("X-Hop") != "" || r.Header.Get("Te") != "" ||
-			r.Method != "GET" || r.RequestURI != "/check" || len(r.Header["User-Agent"]) != 0 {
+			r.Method != http.MethodGet || r.RequestURI != "/check" || len(r.Header["User-Agent"]) != 0 {
 			t.Errorf("%s: %s %s %v", name, r.Method, r.RequestURI, r.Header)
 		}
 		if len(ex.Req.Fields.All()) != len(sent)/2 {
@@ -122,7 +122,7 @@ func TestForwardRequestOptions(t *testing.T) {
 	no := false
 	newForwardOp(t, &config.ForwardAuth{Address: url, PreserveRequestMethod: true, AuthRequestHeaders: []string{"x-keep"}, TrustForwardHeader: &no}).Request(ex)
 	r, _ := last()
-	if r.Method != "DELETE" || r.Header.Get("X-Keep") != "1" || r.Header.Get("X-Drop") != "" || r.Header.Get("Cookie") != "" ||
+	if r.Method != http.MethodDelete || r.Header.Get("X-Keep") != "1" || r.Header.Get("X-Drop") != "" || r.Header.Get("Cookie") != "" ||
 		r.Header.Get("X-Forwarded-Proto") != "https" || r.Header.Get("X-Forwarded-Port") != "8443" || r.Header.Get("X-Forwarded-Method") != "DELETE" {
 		t.Errorf("%s %v", r.Method, r.Header)
 	}
@@ -268,7 +268,7 @@ func TestForwardBody(t *testing.T) {
 			w.Header().Add("Set-Cookie", "own=1")
 			_, _ = io.WriteString(w, "ok")
 		}))
-		r := httptest.NewRequest("POST", "http://a.test/here?q=1", strings.NewReader(c.body))
+		r := httptest.NewRequest(http.MethodPost, "http://a.test/here?q=1", strings.NewReader(c.body))
 		r.Header.Set("X-User", "forged")
 		if c.chunked {
 			r.ContentLength = -1
@@ -284,7 +284,7 @@ func TestForwardBody(t *testing.T) {
 			t.Errorf("%s: %d, asked %v", c.name, w.Code, q != nil)
 			continue
 		}
-		if c.status == 200 && (served != c.body || qbody != c.body || q.Header.Get("X-Forwarded-Uri") != "/here?q=1" || w.Header().Get("Set-Cookie") != "own=1" || (q.Method == "POST") != c.keep) {
+		if c.status == 200 && (served != c.body || qbody != c.body || q.Header.Get("X-Forwarded-Uri") != "/here?q=1" || w.Header().Get("Set-Cookie") != "own=1" || (q.Method == http.MethodPost) != c.keep) {
 			t.Errorf("%s: the service saw %q, the auth server %s %q %v", c.name, served, q.Method, qbody, q.Header)
 		}
 		if c.status == 401 && (w.Body.Len() != 0 || ex.Reason != exchange.BodyTooLarge) || c.status == 403 && w.Body.String() != "says auth" {

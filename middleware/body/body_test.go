@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -167,7 +168,7 @@ func TestUpgradesPass(t *testing.T) {
 		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\nAccept-Encoding: gzip\r\n\r\nhello\n")
 		rd := bufio.NewReader(c)
 		resp, err := http.ReadResponse(rd, nil)
-		if err != nil || resp.StatusCode != 101 {
+		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("%s: %v %v", name, resp, err)
 		}
 		if line, _ := rd.ReadString('\n'); line != "hello\n" {
@@ -181,7 +182,7 @@ func TestUpgradesPass(t *testing.T) {
 func TestSwitchingHeadPasses(t *testing.T) {
 	for name, stage := range everyStage(t) {
 		w := httptest.NewRecorder()
-		stage(http.HandlerFunc(upgrade)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		stage(http.HandlerFunc(upgrade)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		if w.Code != 101 || w.Header().Get("X-From") != "server" {
 			t.Errorf("%s: %d %v", name, w.Code, w.Header())
 		}
@@ -227,14 +228,14 @@ func TestAnswersPass(t *testing.T) {
 			w.Header().Set(http.TrailerPrefix+"X-Sum", "7")
 		})
 		resp, body := do(t, "POST", url+"/early", "the body", "X-A", "1")
-		if resp.StatusCode != 202 || body != "the body" || strings.Join(resp.Header["X-Two"], ",") != "1,2" || resp.Header.Get("Content-Type") != "text/x-echo" || resp.Header.Get("Link") != "" {
+		if resp.StatusCode != http.StatusAccepted || body != "the body" || strings.Join(resp.Header["X-Two"], ",") != "1,2" || resp.Header.Get("Content-Type") != "text/x-echo" || resp.Header.Get("Link") != "" {
 			t.Errorf("%s: %d %q %v", name, resp.StatusCode, body, resp.Header)
 		}
 		if resp.Trailer.Get("X-Sum") != "7" {
 			t.Errorf("%s: trailers %v", name, resp.Trailer)
 		}
 		resp, body = do(t, "POST", url, "chunked", "Transfer-Encoding", "chunked")
-		if resp.StatusCode != 202 || body != "chunked" {
+		if resp.StatusCode != http.StatusAccepted || body != "chunked" {
 			t.Errorf("%s: %d %q", name, resp.StatusCode, body)
 		}
 	}
@@ -273,10 +274,10 @@ func TestBuffering(t *testing.T) {
 		}
 	}
 	resp, body := do(t, "GET", url+"/?n=5000", "")
-	if resp.StatusCode != 200 || len(body) != 5000 || resp.ContentLength != 5000 {
+	if resp.StatusCode != http.StatusOK || len(body) != 5000 || resp.ContentLength != 5000 {
 		t.Errorf("spooled: %d %d %d", resp.StatusCode, len(body), resp.ContentLength)
 	}
-	if resp, body = do(t, "GET", url+"/?n=5001", ""); resp.StatusCode != 500 || body != "Internal Server Error" {
+	if resp, body = do(t, "GET", url+"/?n=5001", ""); resp.StatusCode != http.StatusInternalServerError || body != "Internal Server Error" {
 		t.Errorf("too large an answer: %d %q", resp.StatusCode, body)
 	}
 }
@@ -292,18 +293,18 @@ func TestBufferingRetry(t *testing.T) {
 		bodies = append(bodies, string(b))
 		w.Header().Set("X-Attempt", strconv.Itoa(len(bodies)))
 		if len(bodies) < 3 || r.URL.Path == "/always" {
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "no")
 			return
 		}
 		_, _ = io.WriteString(w, "ok")
 	})
 	resp, body := do(t, "POST", url+"/", "keep me")
-	if resp.StatusCode != 200 || body != "ok" || strings.Join(bodies, ",") != "keep me,keep me,keep me" || strings.Join(resp.Header["X-Attempt"], ",") != "3" || (*last).Log.Retries != 2 {
+	if resp.StatusCode != http.StatusOK || body != "ok" || strings.Join(bodies, ",") != "keep me,keep me,keep me" || strings.Join(resp.Header["X-Attempt"], ",") != "3" || (*last).Log.Retries != 2 {
 		t.Errorf("%d %q %q %v %d", resp.StatusCode, body, bodies, resp.Header["X-Attempt"], (*last).Log.Retries)
 	}
 	bodies = nil
-	if resp, body = do(t, "POST", url+"/always", "x"); resp.StatusCode != 503 || body != "no" || len(bodies) != 3 {
+	if resp, body = do(t, "POST", url+"/always", "x"); resp.StatusCode != http.StatusServiceUnavailable || body != "no" || len(bodies) != 3 {
 		t.Errorf("exhausted: %d %q after %d", resp.StatusCode, body, len(bodies))
 	}
 	for want, cfg := range map[string]config.Buffering{"retryExpression": {RetryExpression: "Bogus() > 1"}, "memRequestBodyBytes": {MemRequestBodyBytes: -1}} {
@@ -334,7 +335,7 @@ func TestSpoolLeavesNothingBehind(t *testing.T) {
 		t.Errorf("%q", b)
 	}
 	s.limit = 3
-	if _, err := s.Write([]byte("abcd")); err != errTooLarge {
+	if _, err := s.Write([]byte("abcd")); !errors.Is(err, errTooLarge) {
 		t.Error(err)
 	}
 	s.close()
@@ -357,11 +358,11 @@ func TestContentType(t *testing.T) {
 			if c.coding != "" {
 				w.Header().Set("Content-Encoding", c.coding)
 			}
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			if w.Header().Get("Content-Type") == "" && c.body != "" {
 				_, _ = io.WriteString(w, c.body)
 			}
-		})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		if c.coding == "" && w.Header().Get("Content-Type") != c.want {
 			t.Errorf("%+v: %q", c, w.Header().Get("Content-Type"))
 		}

@@ -112,7 +112,7 @@ func TestCompress(t *testing.T) {
 			t.Errorf("%s: %d bytes for %d", c.name, len(body), c.size)
 		}
 	}
-	if resp, _ := do(t, "GET", url+"/?n=3000", "", "Accept-Encoding", "identity;q=0"); resp.StatusCode != 406 {
+	if resp, _ := do(t, "GET", url+"/?n=3000", "", "Accept-Encoding", "identity;q=0"); resp.StatusCode != http.StatusNotAcceptable {
 		t.Errorf("nothing acceptable: %d", resp.StatusCode)
 	}
 }
@@ -156,7 +156,7 @@ func TestEventsAreNotHeldBack(t *testing.T) {
 		next := make(chan bool)
 		url, _ := serve(t, newCompress(t, &config.Compress{}), func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", kind)
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			_ = http.NewResponseController(w).Flush()
 			for i := range 3 {
 				if !<-next {
@@ -166,7 +166,7 @@ func TestEventsAreNotHeldBack(t *testing.T) {
 				_ = http.NewResponseController(w).Flush()
 			}
 		})
-		req, _ := http.NewRequest("GET", url, nil)
+		req, _ := http.NewRequest(http.MethodGet, url, nil)
 		req.Header.Set("Accept-Encoding", "gzip")
 		resp, err := client(t).Do(req) // returns with the head, before any event
 		if err != nil {
@@ -200,7 +200,7 @@ func TestCompressAbort(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	req, _ := http.NewRequest("GET", url, nil)
+	req, _ := http.NewRequest(http.MethodGet, url, nil)
 	req.Header.Set("Accept-Encoding", "gzip")
 	resp, err := client(t).Do(req)
 	if err != nil {
@@ -218,7 +218,7 @@ func TestHesitationEndsWithAbort(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	req, _ := http.NewRequest("GET", url, nil)
+	req, _ := http.NewRequest(http.MethodGet, url, nil)
 	req.Header.Set("Accept-Encoding", "gzip")
 	if resp, err := client(t).Do(req); err == nil {
 		_, err = io.ReadAll(resp.Body)

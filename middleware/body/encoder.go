@@ -27,7 +27,7 @@ type encoder interface {
 
 // packer compresses into a buffer of its own, since encoders write in many small pieces.
 type packer struct {
-	encoder
+	enc encoder
 	out bytes.Buffer
 }
 
@@ -36,7 +36,7 @@ const packed = 16 << 10
 
 // write compresses p and sends what has been gathered if it is much.
 func (k *packer) write(p []byte, to io.Writer) (int, error) {
-	n, err := k.encoder.Write(p)
+	n, err := k.enc.Write(p)
 	if err == nil && k.out.Len() >= packed {
 		err = k.send(to)
 	}
@@ -54,7 +54,7 @@ func (k *packer) send(to io.Writer) error {
 
 // flush makes everything written so far readable for the client.
 func (k *packer) flush(to io.Writer) error {
-	if err := k.encoder.Flush(); err != nil {
+	if err := k.enc.Flush(); err != nil {
 		return err
 	}
 	return k.send(to)
@@ -62,7 +62,7 @@ func (k *packer) flush(to io.Writer) error {
 
 // end writes the end of the compressed body.
 func (k *packer) end(to io.Writer) error {
-	if err := k.encoder.Close(); err != nil {
+	if err := k.enc.Close(); err != nil {
 		return err
 	}
 	return k.send(to)
@@ -75,14 +75,14 @@ func newEncoders() *encoders {
 	return &encoders{
 		gzip: sync.Pool{New: func() any {
 			e, _ := gzip.NewWriterLevel(nil, gzipLevel) // the level is valid
-			return &packer{encoder: e}
+			return &packer{enc: e}
 		}},
-		brotli: sync.Pool{New: func() any { return &packer{encoder: brotli.NewWriterLevel(nil, brotliLevel)} }},
+		brotli: sync.Pool{New: func() any { return &packer{enc: brotli.NewWriterLevel(nil, brotliLevel)} }},
 		zstd: sync.Pool{New: func() any {
 			// One at a time and without goroutines; the options are valid.
 			e, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 				zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(zstdWindow))
-			return &packer{encoder: e}
+			return &packer{enc: e}
 		}},
 	}
 }
@@ -100,7 +100,7 @@ func (e *encoders) pool(coding string) *sync.Pool {
 func (e *encoders) get(coding string) *packer {
 	k := e.pool(coding).Get().(*packer) //nolint:forcetypeassert // the pools hold nothing else
 	k.out.Reset()
-	k.encoder.Reset(&k.out)
+	k.enc.Reset(&k.out)
 	return k
 }
 

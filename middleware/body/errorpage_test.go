@@ -67,7 +67,7 @@ func TestErrors(t *testing.T) {
 			}
 			continue
 		}
-		if asked == nil || asked.RequestURI != c.target || asked.Method != "GET" || asked.Host != "s.test" {
+		if asked == nil || asked.RequestURI != c.target || asked.Method != http.MethodGet || asked.Host != "s.test" {
 			t.Errorf("%s %s: asked for %+v, want %s", c.method, c.path, asked, c.target)
 			continue
 		}

@@ -27,12 +27,12 @@ func TestGRPCWeb(t *testing.T) {
 			_, _ = io.WriteString(w, "{}")
 		case "/gone":
 			w.Header().Set("Content-Type", "text/plain")
-			w.WriteHeader(404)
+			w.WriteHeader(http.StatusNotFound)
 			_, _ = io.WriteString(w, "nothing")
 		case "/short": // trailers only
 			w.Header().Set("Content-Type", "application/grpc")
 			w.Header().Set("Grpc-Status", "5")
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 		default:
 			w.Header().Set("Content-Type", "application/grpc+proto")
 			_, _ = io.WriteString(w, frame)
@@ -60,13 +60,13 @@ func TestGRPCWeb(t *testing.T) {
 	if resp, body = do(t, "POST", url+"/json", frame, "Content-Type", "application/grpc-web"); body != "{}" || resp.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("an answer that is not gRPC: %q", body)
 	}
-	if resp, body = do(t, "POST", url+"/gone", text, "Content-Type", "application/grpc-web-text"); resp.StatusCode != 404 || body != "nothing" {
+	if resp, body = do(t, "POST", url+"/gone", text, "Content-Type", "application/grpc-web-text"); resp.StatusCode != http.StatusNotFound || body != "nothing" {
 		t.Errorf("an error that is not gRPC: %d %q", resp.StatusCode, body)
 	}
 	if resp, body = do(t, "POST", url+"/short", frame, "Content-Type", "application/grpc-web"); body != "" || resp.Header.Get("Grpc-Status") != "5" {
 		t.Errorf("trailers only: %q %v", body, resp.Header)
 	}
-	req, _ := http.NewRequest("POST", url+"/json", strings.NewReader(text))
+	req, _ := http.NewRequest(http.MethodPost, url+"/json", strings.NewReader(text))
 	req.Header.Set("Content-Type", "application/grpc-web-text")
 	if resp, err := client(t).Do(req); err == nil {
 		resp.Body.Close()
@@ -92,7 +92,7 @@ func TestGRPCWebPreflight(t *testing.T) {
 		url, _ := serve(t, stage, func(http.ResponseWriter, *http.Request) { passed = true })
 		resp, _ := do(t, "OPTIONS", url, "", "Origin", c.origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", c.names)
 		h := resp.Header
-		if resp.StatusCode != 200 || passed != c.passed {
+		if resp.StatusCode != http.StatusOK || passed != c.passed {
 			t.Errorf("%+v: %d, passed %v", c, resp.StatusCode, passed)
 		}
 		if !c.passed && strings.Join(h["Vary"], " || ") != "Origin || Access-Control-Request-Method || Access-Control-Request-Headers" {

@@ -75,16 +75,17 @@ func negotiate(fields []string, supported []string, standard string) string {
 		}
 		return identity
 	}
-	for _, w := range list {
-		switch {
-		case w.weight == 0 && (w.coding == identity || w.coding == "*") && w == list[0]:
-			return refused
-		case w.weight == 0:
-			return identity
-		case w.coding == "*":
-			return standard
-		}
-		return w.coding
+	if len(list) == 0 {
+		return identity
 	}
-	return identity
+	switch best := list[0]; {
+	case best.weight == 0 && (best.coding == identity || best.coding == "*"):
+		return refused
+	case best.weight == 0:
+		return identity
+	case best.coding == "*":
+		return standard
+	default:
+		return best.coding
+	}
 }

@@ -121,7 +121,7 @@ func TestRetryKnowsServersAnswers(t *testing.T) {
 			tries++
 			ex.Reason, ex.Backend.Owner = exchange.DialRefused, released{}
 			w.WriteHeader(status)
-		})).ServeHTTP(w, httptest.NewRequest("POST", "/", strings.NewReader("x")).WithContext(exchange.NewContext(context.Background(), ex)))
+		})).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader("x")).WithContext(exchange.NewContext(context.Background(), ex)))
 		if tries != 1 || w.Code != status {
 			t.Errorf("%d: asked %d times, answered %d", status, tries, w.Code)
 		}
@@ -154,9 +154,9 @@ func TestRetryStopsForAGoneClient(t *testing.T) {
 	w := httptest.NewRecorder()
 	stage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		tries++
-		w.WriteHeader(503)
+		w.WriteHeader(http.StatusServiceUnavailable)
 		time.AfterFunc(10*time.Millisecond, cancel)
-	})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(exchange.NewContext(ctx, ex)))
+	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(exchange.NewContext(ctx, ex)))
 	if tries != 1 || ex.Reason != exchange.ClientGone {
 		t.Errorf("%d attempts, %s", tries, ex.Reason)
 	}
@@ -172,13 +172,13 @@ func TestRetryCutsOffUnwantedAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, "ok")
 			return
 		}
-		w.WriteHeader(503)
+		w.WriteHeader(http.StatusServiceUnavailable)
 		for {
 			if _, err := w.Write(make([]byte, 32<<10)); err != nil {
 				panic(http.ErrAbortHandler)
 			}
 		}
-	})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != 200 || w.Body.String() != "ok" {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
@@ -188,9 +188,9 @@ func TestRetryCutsOffUnwantedAnswers(t *testing.T) {
 		}
 	}()
 	stage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(200)
+		w.WriteHeader(http.StatusOK)
 		panic(http.ErrAbortHandler)
-	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 }
 
 func TestRetryOptions(t *testing.T) {

@@ -50,7 +50,7 @@ func Compile[T any](text string, funcs map[string]Func[T]) (Cond[T], error) {
 	}
 	tree, err := parser.ParseExpr(text)
 	if err != nil {
-		return nil, fmt.Errorf("%q does not parse: %v", text, err)
+		return nil, fmt.Errorf("%q does not parse: %w", text, err)
 	}
 	c := compiler[T]{funcs}
 	return c.cond(tree, 0)
@@ -121,7 +121,7 @@ func (c compiler[T]) compare(e *ast.BinaryExpr, depth int) (Cond[T], error) {
 	case token.GEQ:
 		cmp = func(a, b float64) bool { return a >= b }
 	default:
-		return nil, fmt.Errorf("the operator %s is not known; there are == != < <= > >= && || and !", e.Op)
+		return nil, fmt.Errorf("the operator %s is not known; there are ! == != < <= > >= && and ||", e.Op)
 	}
 	x, err := c.number(e.X, depth+1)
 	if err != nil {

@@ -53,7 +53,7 @@ type redisClient struct {
 	log     zerolog.Logger
 }
 
-var errPaused = errors.New("Redis failed a moment ago")
+var errPaused = errors.New("the store of rate limits failed a moment ago")
 
 func newShared(name string, cfg *config.Redis, r rate, state *memory.State, log zerolog.Logger) (*shared, error) {
 	opts, err := redisOptions(cfg)

@@ -62,7 +62,7 @@ func NewRedirectScheme(cfg *config.RedirectScheme) (exchange.Op, error) {
 }
 
 func notScheme(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.')
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '+' && c != '-' && c != '.'
 }
 
 func defaultPort(scheme string) string {
