@@ -286,7 +286,11 @@ func (l *loop) readAnswerHead(u *server) {
 	cl := u.client
 	u.got = true
 	l.keep(&u.conn, b, l.answerHeads(u, b), own)
-	if !u.dead && u.readable && (u.state == sHead || u.state == sBody || u.state == sTunnel) && u.client != nil {
+	if !u.dead && u.readable && u.client != nil {
+		if u.state == sBody && u.framing == exchange.Sized && u.left <= quantum {
+			l.readAnswer(u) // the end is near: while its bytes are in the cache
+			return
+		}
 		l.later(&u.conn)
 	}
 	l.settle(cl)
