@@ -107,6 +107,11 @@ type LoadBalancer struct {
 	ResponseForwarding *ResponseForwarding `json:"responseForwarding,omitempty"`
 	// ServersTransport names how the servers are reached; empty means the static default.
 	ServersTransport string `json:"serversTransport,omitempty"`
+	// Hold is how long a request waits for a server while none is there, because a container is
+	// being replaced; 0 answers 503 at once. Default: sluice.hold for containers, 0 for others.
+	Hold *Duration `json:"hold,omitempty" cfg:"sluice"`
+	// AutoHold is Hold where that is nil. Set by providers that see containers come and go.
+	AutoHold Duration `json:"-" cfg:"-"`
 }
 
 // SetDefaults sets wrr, passHostHeader and the flush interval of 100 ms.
@@ -135,6 +140,11 @@ type Server struct {
 	Fenced bool `json:"-" cfg:"-"`
 	// Origin names what the server is, for reasons and logs ("container web-1"). Set by providers.
 	Origin string `json:"-" cfg:"-"`
+	// Ready is the probe a server must pass before its first request: "tcp", "http:/path", or
+	// empty for none. Set by providers for what has just started.
+	Ready string `json:"-" cfg:"-"`
+	// Epoch tells one life of the server from the next at the same URL. Set by providers.
+	Epoch int64 `json:"-" cfg:"-"`
 }
 
 // ResponseForwarding tunes how answers are flushed to the client.

@@ -45,7 +45,16 @@ type Sluice struct {
 	Pages *Pages `json:"pages,omitempty" cfg:"empty"`
 	// Compat404 gives the reference's 404 where a known host has no live server, instead of 503.
 	Compat404 bool `json:"compat404,omitempty"`
+	// Hold is how long a request waits for the replacement of a container that has gone, where
+	// its label sluice.hold does not say; nil means 10 s, zero does not wait.
+	Hold *Duration `json:"hold,omitempty"`
+	// Ready is the probe a container that has started must pass before its first request, where
+	// its label sluice.ready does not say: tcp (the default), http:/path or none.
+	Ready string `json:"ready,omitempty"`
 }
+
+// DefaultHold is how long requests wait for a replacement where nothing else is said.
+const DefaultHold = Duration(10e9)
 
 // Pages tunes the built-in error pages.
 type Pages struct {

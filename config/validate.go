@@ -327,6 +327,7 @@ func (c *checker) rest() {
 	if s.Sluice != nil {
 		c.oneOf("sluice.lane", s.Sluice.Lane, false, "auto", "handler", "loop")
 		c.oneOf("sluice.readTimeoutMode", s.Sluice.ReadTimeoutMode, false, "progress", "total")
+		c.ready(s.Sluice)
 		if s.Sluice.Loops < 0 {
 			c.add(Error, "sluice.loops", CodeInvalidValue, "", "must not be negative")
 		}

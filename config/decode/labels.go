@@ -21,6 +21,9 @@ type Extra struct {
 	// reference refuses the container and going on with defaults would expose it under
 	// a name or at a server that its owner did not choose. It is one of the Problems too.
 	Refused *config.Problem
+	// Hold and Ready are the labels sluice.hold and sluice.ready; nil and empty if not given.
+	Hold  *config.Duration
+	Ready string
 }
 
 // EngineLabels are the labels below "traefik.docker." or "traefik.swarm.".
@@ -33,9 +36,11 @@ type EngineLabels struct {
 }
 
 type extraLabels struct {
-	Enable string       `json:"enable"`
-	Docker EngineLabels `json:"docker"`
-	Swarm  EngineLabels `json:"swarm"`
+	Enable string           `json:"enable"`
+	Docker EngineLabels     `json:"docker"`
+	Swarm  EngineLabels     `json:"swarm"`
+	Hold   *config.Duration `json:"hold"`
+	Ready  string           `json:"ready"`
 }
 
 // labelRoots are the prefixes that the reference decodes, after the first element.
@@ -114,6 +119,9 @@ func (w *walker) destination(key, lower string, ours bool, root, own *node) *nod
 	if lower == "enable" || strings.HasPrefix(lower, "docker.") || strings.HasPrefix(lower, "swarm.") {
 		return own
 	}
+	if ours && (lower == "hold" || lower == "ready") {
+		return own
+	}
 	w.nearRoot(key, lower, ours)
 	return nil
 }
@@ -130,7 +138,10 @@ func (w *walker) nearRoot(key, lower string, ours bool) {
 		code, text, hint = config.CodeUnsupported, "has no effect below traefik.", "write sluice."+key[len("traefik."):]
 	default:
 		near := Nearest(first, []string{"http", "tcp", "udp", "enable", "docker", "swarm"})
-		if near == "" || deep == (near == "enable") {
+		if near == "" && ours {
+			near = Nearest(first, []string{"hold", "ready"})
+		}
+		if near == "" || deep == (near == "enable" || near == "hold" || near == "ready") {
 			if !ours {
 				return
 			}
@@ -220,6 +231,11 @@ func (w *walker) extra(own *node, e *Extra) {
 	var x extraLabels
 	w.fill(reflect.ValueOf(&x).Elem(), own, nil)
 	e.Docker, e.Swarm = x.Docker, x.Swarm
+	e.Hold, e.Ready = x.Hold, x.Ready
+	if why := config.CheckReady(e.Ready); why != "" {
+		w.problem(own.child("ready", true), config.CodeInvalidValue, why, "write tcp, http:/path or none")
+		e.Ready = ""
+	}
 	e.Docker.Given, e.Swarm.Given = own.child("docker", true) != nil, own.child("swarm", true) != nil
 	if n := own.child("enable", true); n != nil {
 		b, err := strconv.ParseBool(strings.ToLower(n.value))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -20,6 +21,8 @@ type Prober interface {
 type Events struct {
 	// Health is called when a health check changes the state of a server.
 	Health func(service, url string, up bool, cause error)
+	// Unready is called when a server enters rotation though it never passed its readiness probe.
+	Unready func(service, url, origin, probe string, cause error)
 }
 
 // Book keeps live endpoint state across tables. It is safe for concurrent use.
@@ -32,9 +35,13 @@ type Book struct {
 	endpoints  map[endpointKey]*exchange.Endpoint
 	balancers  map[string]*LoadBalancer
 	positions  map[string]*rotation
+	gates      map[string]*gate
 	transports map[string]*exchange.Transport
 	checks     map[string]*check
 	wake       chan struct{}
+	// starting are endpoints whose readiness probe is to be begun.
+	starting []starting
+	held     atomic.Int64 // requests that wait at gates
 }
 
 // endpointKey makes a server of one service under one transport unique. Health belongs to
@@ -43,6 +50,11 @@ type endpointKey struct {
 	service, url string
 	preserve     bool
 	transport    *exchange.Transport
+	epoch        int64
+}
+
+func keyOf(service string, s *config.Server, tr *exchange.Transport) endpointKey {
+	return endpointKey{service: service, url: s.URL, preserve: s.PreservePath, transport: tr, epoch: s.Epoch}
 }
 
 // NewBook returns an empty Book. Health checks run while Run does.
@@ -53,6 +65,7 @@ func NewBook(p Prober, ev Events) *Book {
 		endpoints:  map[endpointKey]*exchange.Endpoint{},
 		balancers:  map[string]*LoadBalancer{},
 		positions:  map[string]*rotation{},
+		gates:      map[string]*gate{},
 		transports: map[string]*exchange.Transport{},
 		checks:     map[string]*check{},
 		wake:       make(chan struct{}, 1),
@@ -67,7 +80,9 @@ type Draft struct {
 	fenced     map[*exchange.Endpoint]bool
 	balancers  map[string]*LoadBalancer
 	positions  map[string]*rotation
+	gates      map[string]*gate
 	transports map[string]*exchange.Transport
+	starting   []starting
 }
 
 // Begin starts a Draft.
@@ -78,6 +93,7 @@ func (b *Book) Begin() *Draft {
 		fenced:     map[*exchange.Endpoint]bool{},
 		balancers:  map[string]*LoadBalancer{},
 		positions:  map[string]*rotation{},
+		gates:      map[string]*gate{},
 		transports: map[string]*exchange.Transport{},
 	}
 }
@@ -105,7 +121,7 @@ func (d *Draft) Transport(name, key string, build func() (*exchange.Transport, e
 
 // endpoint finds or makes the endpoint of a server.
 func (d *Draft) endpoint(service string, s *config.Server, tr *exchange.Transport) (*exchange.Endpoint, error) {
-	k := endpointKey{service: service, url: s.URL, preserve: s.PreservePath, transport: tr}
+	k := keyOf(service, s, tr)
 	if ep := d.endpoints[k]; ep != nil {
 		d.fenced[ep] = d.fenced[ep] && s.Fenced
 		return ep, nil
@@ -120,6 +136,10 @@ func (d *Draft) endpoint(service string, s *config.Server, tr *exchange.Transpor
 		}
 		d.book.nextID++
 		ep.ID = d.book.nextID
+		if s.Ready != "" {
+			ep.Starting.Store(true)
+			d.starting = append(d.starting, starting{service, s.Ready, ep})
+		}
 	}
 	d.book.mu.Unlock()
 	d.endpoints[k] = ep
@@ -143,6 +163,8 @@ func (d *Draft) Commit() {
 		ep.Gone.Store(false)
 	}
 	b.endpoints, b.balancers, b.positions, b.transports = d.endpoints, d.balancers, d.positions, d.transports
+	b.starting = append(b.starting, d.starting...)
+	b.turnGates(d.gates)
 	b.mu.Unlock()
 	select {
 	case b.wake <- struct{}{}:
@@ -156,9 +178,13 @@ func (b *Book) Fence(urls []string, fenced bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := 0
-	for _, ep := range b.endpoints {
+	now := time.Now().UnixNano()
+	for k, ep := range b.endpoints {
 		if slices.Contains(urls, ep.URL) {
 			ep.Fenced.Store(fenced)
+			if g := b.gates[k.service]; g != nil {
+				g.changedAt(now)
+			}
 			n++
 		}
 	}

@@ -59,6 +59,7 @@ func (b *Book) Run(ctx context.Context) {
 	defer wg.Wait()
 	for {
 		b.reconcile(ctx, &wg)
+		b.probeNew(ctx, &wg)
 		select {
 		case <-ctx.Done():
 			return
@@ -128,8 +129,11 @@ func (b *Book) watch(ctx context.Context, lb *LoadBalancer, ep *exchange.Endpoin
 		if ctx.Err() != nil {
 			return
 		}
-		if was := ep.Down.Swap(err != nil); was != (err != nil) && b.events.Health != nil {
-			b.events.Health(lb.name, ep.URL, err == nil, err)
+		if was := ep.Down.Swap(err != nil); was != (err != nil) {
+			lb.gate.changedAt(time.Now().UnixNano())
+			if b.events.Health != nil {
+				b.events.Health(lb.name, ep.URL, err == nil, err)
+			}
 		}
 		next := time.Duration(hc.Interval)
 		if err != nil && hc.UnhealthyInterval != nil {

@@ -37,6 +37,8 @@ type LoadBalancer struct {
 	passive  *passive
 	flush    time.Duration
 	dropHost bool
+	hold     time.Duration
+	gate     *gate
 }
 
 var (
@@ -61,6 +63,7 @@ func (d *Draft) Service(name string, cfg *config.LoadBalancer, tr *exchange.Tran
 	}
 	d.balancers[name] = lb
 	d.positions[name] = lb.rot
+	d.gates[name] = lb.gate
 	return lb, nil
 }
 
@@ -69,7 +72,7 @@ func (d *Draft) Service(name string, cfg *config.LoadBalancer, tr *exchange.Tran
 func (d *Draft) retain(lb *LoadBalancer) {
 	for i := range lb.cfg.Servers {
 		s := &lb.cfg.Servers[i]
-		k := endpointKey{service: lb.name, url: s.URL, preserve: s.PreservePath, transport: lb.tr}
+		k := keyOf(lb.name, s, lb.tr)
 		if ep := lb.byKey[k]; ep != nil {
 			_, seen := d.endpoints[k]
 			d.endpoints[k] = ep
@@ -102,7 +105,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		if err != nil {
 			return nil, err
 		}
-		lb.byKey[endpointKey{service: name, url: s.URL, preserve: s.PreservePath, transport: tr}] = ep
+		lb.byKey[keyOf(name, s, tr)] = ep
 		w := 1
 		if s.Weight != nil {
 			w = *s.Weight
@@ -142,8 +145,16 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	}
 	d.book.mu.Lock()
 	lb.rot = d.book.positions[name]
+	lb.gate = d.book.gates[name]
 	old := d.book.balancers[name]
 	d.book.mu.Unlock()
+	if lb.gate == nil {
+		lb.gate = &gate{book: d.book}
+	}
+	lb.hold = time.Duration(cfg.AutoHold)
+	if cfg.Hold != nil {
+		lb.hold = max(0, time.Duration(*cfg.Hold))
+	}
 	if lb.rot == nil {
 		lb.rot = &rotation{}
 	}
@@ -186,10 +197,7 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 		i = lb.choose(ex)
 	}
 	if i < 0 {
-		if len(lb.eps) == 0 {
-			return nil, exchange.NoServer
-		}
-		return nil, exchange.NoServerUp
+		return lb.none(ex)
 	}
 	ep := lb.eps[i]
 	ep.InFlight.Add(1)
@@ -229,6 +237,9 @@ func (lb *LoadBalancer) Response(ex *exchange.Exchange, arg uint64) {
 // Release implements exchange.Releaser.
 func (lb *LoadBalancer) Release(ex *exchange.Exchange, ep *exchange.Endpoint, o exchange.Outcome) {
 	ep.InFlight.Add(-1)
+	if o == exchange.OK && !ep.Served.Load() {
+		ep.Served.Store(true)
+	}
 	if lb.passive != nil {
 		lb.passive.note(lb.eps, ep, o, ex.Resp.Status)
 	}

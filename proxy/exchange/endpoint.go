@@ -33,6 +33,10 @@ type Endpoint struct {
 	InFlight atomic.Int64
 	// Down is set by health checks; Fenced by providers and drain: no new requests.
 	Down, Fenced atomic.Bool
+	// Starting is set until the endpoint has passed its readiness probe.
+	Starting atomic.Bool
+	// Served is set once it has answered a request, and cleared when it does not any more.
+	Served atomic.Bool
 	// Gone is set when no table names the endpoint any more: lanes close its idle connections.
 	Gone atomic.Bool
 	// DownUntil is set by passive health checks, in ns since 1970.
@@ -43,8 +47,12 @@ type Endpoint struct {
 
 // Up reports whether the endpoint may take a request at now (ns since 1970).
 func (e *Endpoint) Up(now int64) bool {
-	return !e.Down.Load() && !e.Fenced.Load() && (e.DownUntil.Load() == 0 || e.DownUntil.Load() <= now)
+	return !e.Down.Load() && !e.Leaving() && !e.Starting.Load() && (e.DownUntil.Load() == 0 || e.DownUntil.Load() <= now)
 }
+
+// Leaving reports that the endpoint is on its way out, or out: what runs there finishes, and
+// its connections are not kept.
+func (e *Endpoint) Leaving() bool { return e.Fenced.Load() || e.Gone.Load() }
 
 // Transport is how endpoints are reached. It is immutable. Zero times mean no limit.
 type Transport struct {

@@ -157,6 +157,20 @@ type Backend struct {
 	FlushInterval time.Duration
 	// Owner is told of the end by Release.
 	Owner Releaser
+	// Holder is set by a Pick that found no server but may find one soon.
+	Holder Holder
+}
+
+// Holder is a service whose requests may wait while its server is being replaced.
+type Holder interface {
+	// Hold takes a place in the queue: changed is closed when the servers change, after which
+	// Pick should be asked again, and until says how long that may take. It is nil where
+	// waiting makes no sense or the queue is full. Each place taken is given back by Let.
+	// sure is set where the servers are known to be gone; else they have just refused ex.
+	Hold(ex *Exchange) (changed <-chan struct{}, until time.Time, sure bool)
+	Let()
+	// MayHold reports whether Hold would take a place.
+	MayHold(ex *Exchange) bool
 }
 
 // Releaser takes a picked endpoint back, with what became of the request.
@@ -197,6 +211,9 @@ type Exchange struct {
 	Backend Backend
 	// NextOp is the index in Route.Ops of the op to run next; used when lanes change.
 	NextOp int
+	// Outgoing is set where the head is ready for servers (wire.OutgoingRequest has run) when
+	// lanes change.
+	Outgoing bool
 	// Log is what ops tell the access log.
 	Log Log
 

@@ -18,6 +18,7 @@ const (
 	// No server.
 	NoServer     Reason = "no_server"      // 503: the service has no servers
 	NoServerUp   Reason = "no_server_up"   // 503: all servers are down or stopping
+	Starting     Reason = "starting"       // 503: a server has started and is not ready yet
 	DialRefused  Reason = "dial_refused"   // 502: the server refused the connection
 	DialTimeout  Reason = "dial_timeout"   // 504: no connection in time
 	DialFailed   Reason = "dial_failed"    // 502: no connection for another reason

@@ -12,6 +12,9 @@ func (ex *Exchange) NotFound(r Reason) Verdict {
 	return Answer
 }
 
+// retryAfter is what clients are told whose service may get a server soon, in seconds.
+const retryAfter = "5"
+
 // Unavailable answers 503: the service has no server that may be asked.
 func (ex *Exchange) Unavailable(r Reason) Verdict {
 	if r == NoReason {
@@ -19,6 +22,9 @@ func (ex *Exchange) Unavailable(r Reason) Verdict {
 	}
 	ex.Reply(http.StatusServiceUnavailable, r, "no available server\n")
 	ex.Resp.Fields.Add("X-Content-Type-Options", "nosniff")
+	if ex.Backend.Holder != nil {
+		ex.Resp.Fields.Add("Retry-After", retryAfter)
+	}
 	return Answer
 }
 
@@ -59,7 +65,7 @@ func (r Reason) Status() int {
 		return StatusClientGone
 	case ServiceError, Failure:
 		return http.StatusInternalServerError
-	case NoServer, NoServerUp, RouterBroken, Draining:
+	case NoServer, NoServerUp, Starting, RouterBroken, Draining:
 		return http.StatusServiceUnavailable
 	case BadRequest:
 		return http.StatusBadRequest

@@ -80,8 +80,10 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 func (call *Call) outgoing() {
 	if !call.ready {
 		call.ready = true
-		wire.OutgoingRequest(call.Ex)
-		if call.Ex.Req.Expect100 && call.Body != nil {
+		if !call.Ex.Outgoing {
+			wire.OutgoingRequest(call.Ex)
+		}
+		if call.Ex.Req.Expect100 && call.Body != nil && !call.Ex.Req.Fields.Has("Expect") {
 			call.Ex.Req.Fields.Set("Expect", "100-continue")
 		}
 	}
@@ -144,14 +146,23 @@ func (c *Client) Do(ctx context.Context, call *Call) Result {
 	began := time.Now()
 	defer func() { call.OriginDuration += int64(time.Since(began)) }()
 	var last *Error
+	var h hold
 	for {
+		ex.Backend.Holder = nil
 		ep, reason := call.To.Pick(ex)
 		if ep == nil {
-			if last == nil {
-				ex.Unavailable(reason)
+			switch h.wait(ctx, call, last) {
+			case held:
+				continue
+			case gone:
+				ex.UpstreamFailed(exchange.ClientGone)
 				return Answered
 			}
-			ex.UpstreamFailed(last.Reason)
+			if last == nil || h.sure {
+				ex.Unavailable(reason)
+			} else {
+				ex.UpstreamFailed(last.Reason)
+			}
 			return Answered
 		}
 		if last != nil {
@@ -170,7 +181,7 @@ func (c *Client) Do(ctx context.Context, call *Call) Result {
 		last = err
 		ex.Tried(ep)
 		ex.Release(outcome(err))
-		if !err.Unsent || !ex.MayTry() || ctx.Err() != nil || clientsFault(err) {
+		if !err.Unsent && !err.Repeat || !ex.MayTry() || ctx.Err() != nil || clientsFault(err) {
 			ex.UpstreamFailed(err.Reason)
 			return Answered
 		}
@@ -202,7 +213,7 @@ func (c *Client) ask(ctx context.Context, call *Call, ep *exchange.Endpoint) (Re
 
 func clientsFault(e *Error) bool {
 	switch e.Reason {
-	case exchange.ClientGone, exchange.BadRequest, exchange.ReadTimeout, exchange.BodyTooLarge:
+	case exchange.ClientGone, exchange.BadRequest, exchange.ReadTimeout, exchange.BodyTooLarge, exchange.HeadTooLarge:
 		return true
 	}
 	return false

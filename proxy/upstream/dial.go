@@ -22,7 +22,13 @@ type Error struct {
 	// Unsent is set where no byte of the request reached the server, so that another server
 	// may be asked.
 	Unsent bool
+	// Repeat is set where the request was sent, not a byte of an answer came, and sending it
+	// again does no harm (RFC 9110 §9.2.2).
+	Repeat bool
 }
+
+// errLeaving ends a dial to a server that is known to stop.
+var errLeaving = errors.New("the server is stopping")
 
 // Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
@@ -35,8 +41,13 @@ func (e *Error) Unwrap() error { return e.Err }
 func Dial(ctx context.Context, ep *exchange.Endpoint, protos []string) (net.Conn, error) {
 	tr := ep.Transport
 	d := net.Dialer{Timeout: tr.DialTimeout, KeepAlive: 15 * time.Second}
-	nc, err := d.DialContext(ctx, ep.Network, ep.Addr)
+	dctx, stop := watchDial(ctx, ep)
+	nc, err := d.DialContext(dctx, ep.Network, ep.Addr)
+	stop()
 	if err != nil {
+		if ctx.Err() == nil && context.Cause(dctx) == errLeaving {
+			return nil, &Error{Reason: exchange.DialFailed, Err: errLeaving, Unsent: true}
+		}
 		return nil, &Error{Reason: dialReason(ctx, err), Err: err, Unsent: true}
 	}
 	if ep.Scheme != "https" {

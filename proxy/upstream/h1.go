@@ -52,7 +52,11 @@ func (c *Client) askH1(ctx context.Context, call *Call, p *pool) (Result, *Error
 		t := &call.talk
 		*t = talk{client: c, call: call, ctx: ctx, conn: cn}
 		res, err := t.run()
-		if err == nil || !t.repeatable(err) {
+		if err == nil {
+			return res, nil
+		}
+		if !t.repeatable(err) {
+			err.Repeat = err.Reason == exchange.UpstreamEOF && t.untouched() && idempotent(call.Ex.Req.Method)
 			return res, err
 		}
 	}
@@ -78,11 +82,14 @@ func (p *pool) dial(ctx context.Context, call *Call) (*conn, *Error) {
 // connection was a kept one that the server closed without a word, and either no byte was
 // sent or the method is safe to repeat (RFC 9110 §9.2.2), and the body is still whole.
 func (t *talk) repeatable(err *Error) bool {
-	if !t.conn.reused || t.got || t.ctx.Err() != nil || t.up.began {
+	if !t.conn.reused || !t.untouched() {
 		return false
 	}
 	return err.Unsent || err.Reason == exchange.UpstreamEOF && idempotent(t.call.Ex.Req.Method)
 }
+
+// untouched reports that no byte of an answer has come and the request is still whole.
+func (t *talk) untouched() bool { return !t.got && t.ctx.Err() == nil && !t.up.began }
 
 func idempotent(method string) bool {
 	switch method {
@@ -168,7 +175,7 @@ func (t *talk) fill(limit int) error {
 		t.arm()
 	}
 	by := t.headBy
-	waits := t.up.body != nil && !t.up.began
+	waits := t.up.body != nil && !t.up.began && !t.headed
 	if waits {
 		if w := time.Now().Add(continueWait); by.IsZero() || w.Before(by) {
 			by = w
@@ -261,6 +268,13 @@ func (t *talk) receive(keep *bool) (Result, *Error) {
 		t.headBy = time.Time{}
 		t.call.OriginStatus = s
 		alive, framing, length := ex.Resp.KeepAlive, ex.Resp.Framing, ex.Resp.Length
+		if framing == exchange.Streamed {
+			// What is wrong already is told by a 502, not by an answer that is cut.
+			ch := wire.Chunks{AllowPad: true}
+			if _, _, err := ch.Scan(t.conn.buf[t.conn.r:t.conn.w]); err != nil {
+				return Answered, &Error{Reason: exchange.UpstreamBad, Err: err}
+			}
+		}
 		wire.OutgoingResponse(ex)
 		t.headed = true
 		if err := t.call.Sink.Head(); err != nil {

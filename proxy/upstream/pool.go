@@ -63,7 +63,7 @@ func (p *pool) put(c *conn) {
 	}
 	c.idleSince = time.Now()
 	p.mu.Lock()
-	if len(p.idle) >= limit || p.client.done.Load() || p.ep.Gone.Load() {
+	if len(p.idle) >= limit || p.client.done.Load() || p.ep.Leaving() {
 		p.mu.Unlock()
 		c.close()
 		return

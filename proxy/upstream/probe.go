@@ -27,8 +27,21 @@ type Prober struct{}
 // errNotServing is a gRPC health answer other than SERVING.
 var errNotServing = errors.New("the gRPC health service does not answer SERVING")
 
+// reach connects to ep and says nothing: the readiness probe of those that name none.
+func reach(ctx context.Context, ep *exchange.Endpoint) error {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, ep.Network, ep.Addr)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
 // Probe asks ep once. A nil error means the server works; ctx bounds the time.
 func (Prober) Probe(ctx context.Context, ep *exchange.Endpoint, hc *config.HealthCheck) error {
+	if hc.Mode == config.ReadyTCP {
+		return reach(ctx, ep)
+	}
 	u, err := probeURL(ep, hc)
 	if err != nil {
 		return err

@@ -1,0 +1,88 @@
+package balance
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+const (
+	// readyLimit is how long a server may take to pass its readiness probe; then it enters
+	// rotation as it is, and a Problem says so.
+	readyLimit = 60 * time.Second
+	// readyMin and readyMax bound the pause between two probes: a fiftieth of the time it has
+	// taken so far, so that a server that starts fast is found fast.
+	readyMin = 2 * time.Millisecond
+	readyMax = 250 * time.Millisecond
+	// readyTimeout bounds one probe.
+	readyTimeout = 2 * time.Second
+)
+
+// starting is a server that must pass a probe before its first request.
+type starting struct {
+	service, probe string
+	ep             *exchange.Endpoint
+}
+
+// probeNew begins the probes of what has started since the last call.
+func (b *Book) probeNew(ctx context.Context, wg *sync.WaitGroup) {
+	b.mu.Lock()
+	list := b.starting
+	b.starting = nil
+	b.mu.Unlock()
+	for _, s := range list {
+		wg.Go(func() { b.probe(ctx, s) })
+	}
+}
+
+// probe asks a server until it answers, goes away, or has had its time.
+func (b *Book) probe(ctx context.Context, s starting) {
+	hc := &config.HealthCheck{Mode: config.ReadyTCP}
+	if path, ok := strings.CutPrefix(s.probe, "http:"); ok {
+		hc = &config.HealthCheck{Path: path}
+	}
+	began := time.Now()
+	for {
+		pctx, cancel := context.WithTimeout(ctx, readyTimeout)
+		err := b.prober.Probe(pctx, s.ep, hc)
+		cancel()
+		took := time.Since(began)
+		switch {
+		case ctx.Err() != nil || s.ep.Gone.Load():
+			return
+		case err != nil && took >= readyLimit:
+			if b.events.Unready != nil {
+				b.events.Unready(s.service, s.ep.URL, s.ep.Origin, s.probe, err)
+			}
+		case err != nil:
+			if !sleep(ctx, min(max(took/50, readyMin), readyMax)) {
+				return
+			}
+			continue
+		}
+		s.ep.Starting.Store(false)
+		b.mu.Lock()
+		g := b.gates[s.service]
+		b.mu.Unlock()
+		if g != nil {
+			g.changedAt(time.Now().UnixNano())
+		}
+		return
+	}
+}
+
+// sleep waits, and reports false if ctx ended meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
