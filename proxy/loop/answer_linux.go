@@ -84,7 +84,7 @@ func (l *loop) answer(cl *client) {
 // fatal reports the reasons after which a connection cannot go on: its next byte may be anything.
 func fatal(r exchange.Reason) bool {
 	switch r {
-	case exchange.BadRequest, exchange.ReadTimeout, exchange.ClientGone, exchange.BodyTooLarge:
+	case exchange.BadRequest, exchange.ReadTimeout, exchange.ClientGone, exchange.BodyTooLarge, exchange.HeadTooLarge:
 		return true
 	}
 	return false

@@ -297,7 +297,11 @@ func (l *loop) request(cl *client, b []byte, n int) []byte {
 		if !errors.As(err, &e) {
 			e = wire.ErrRequestLine
 		}
-		ex.Reply(e.Status, e.Reason, e.Body())
+		ex.Refused(e.Status, e.Reason)
+		return l.reply(cl, rest)
+	}
+	if req.Path == "*" {
+		ex.Able()
 		return l.reply(cl, rest)
 	}
 	return l.route(cl, rest)
@@ -397,6 +401,9 @@ func (l *loop) forward(cl *client, b []byte) []byte {
 		l.handOver(cl, CauseRoute, b)
 		return nil
 	}
+	if cl.bodyDone && ex.Req.Framing != exchange.NoBody {
+		ex.Req.Fields.Del("Expect") // nobody waits for a continuation with the body in hand
+	}
 	wire.OutgoingRequest(ex)
 	cl.tally.originAt = l.now
 	l.ask(cl, ep, reason, part)
@@ -474,7 +481,7 @@ func (l *loop) readBody(cl *client) {
 	case again:
 		return
 	case ended, failed:
-		l.clientGone(cl, false)
+		l.clientGone(cl, r == ended)
 		return
 	}
 	if own {

@@ -28,11 +28,11 @@ func (a *answer) reset() { *a = answer{h: a.h} }
 
 var errBodyTooLong = errors.New("the answer's body is longer than announced")
 
-// goOn sends 100 (Continue), unless the answer has begun.
+// goOn sends 100 (Continue) if it is owed, unless the answer has begun.
 func (a *answer) goOn() error {
 	a.h.wmu.Lock()
 	defer a.h.wmu.Unlock()
-	if a.sent {
+	if a.sent || !a.h.body.expect.Swap(false) {
 		return nil
 	}
 	_, err := a.h.c.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
@@ -83,17 +83,16 @@ func (a *answer) Head() error {
 	default:
 		resp.Framing, a.chunked = exchange.Streamed, true
 	}
-	if h.s.draining.Load() {
-		h.closing = true
-	}
+	h.wmu.Lock()
+	a.sent = true
+	// A client that still waits for 100 (Continue) may send its body or not (RFC 9110 §10.1.1).
+	h.closing = h.closing || h.body.expect.Load() || h.s.draining.Load()
+	h.wmu.Unlock()
 	o.Close = h.closing
 	_, o.Date = h.s.now()
 	if h.c.TLS != nil {
 		altSvc(&resp.Fields, h.s.cfg.AltSvc)
 	}
-	h.wmu.Lock()
-	a.sent = true
-	h.wmu.Unlock()
 	h.out = wire.AppendResponse(h.out[:0], resp, o)
 	a.head = int64(len(h.out))
 	return nil
@@ -216,3 +215,8 @@ func (a *answer) take() (net.Conn, []byte) {
 func (a *answer) headSent() bool { return a.sent }
 
 func (a *answer) doomed() { a.h.closing = true }
+
+func (a *answer) stranded() bool {
+	b := &a.h.body
+	return !b.done && (b.err != nil || b.stopped || b.framing == exchange.Sized && b.left > maxDrain)
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -18,11 +19,12 @@ type body struct {
 	left     int64
 	chunks   wire.Chunks
 	trailers exchange.Fields
-	expect   bool // 100 (Continue) is owed
-	stopped  bool
-	done     bool
-	err      error
-	total    bool // the deadline of the whole request is set
+	// expect: 100 (Continue) is owed, and nothing of the body has come.
+	expect  atomic.Bool
+	stopped bool
+	done    bool
+	err     error
+	total   bool // the deadline of the whole request is set
 	// read counts the bytes of the body.
 	read int64
 }
@@ -30,7 +32,8 @@ type body struct {
 func (b *body) reset(req *exchange.Request) {
 	tr := b.trailers
 	tr.Reset()
-	*b = body{h: b.h, framing: req.Framing, left: req.Length, expect: req.Expect100, trailers: tr}
+	*b = body{h: b.h, framing: req.Framing, left: req.Length, trailers: tr}
+	b.expect.Store(req.Expect100)
 	b.done = req.Framing == exchange.NoBody || req.Framing == exchange.Sized && req.Length == 0
 }
 
@@ -44,6 +47,9 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	n, err := b.read1(p)
 	b.read += int64(n)
+	if n > 0 && b.expect.Load() {
+		b.expect.Store(false)
+	}
 	if err != nil && err != io.EOF {
 		b.err = b.fault(err)
 		if n > 0 {
@@ -156,8 +162,7 @@ var errStopped = errors.New("reading the body was stopped")
 // ready prepares for waiting: the client is told to go on, and the deadline is set.
 func (b *body) ready() error {
 	h := b.h
-	if b.expect {
-		b.expect = false
+	if b.expect.Load() {
 		if err := h.ans.goOn(); err != nil {
 			return err
 		}
@@ -251,7 +256,7 @@ func (b *body) drain() bool {
 	if b.done {
 		return b.err == nil
 	}
-	if b.err != nil || b.stopped || b.expect || b.framing == exchange.Sized && b.left > maxDrain {
+	if b.err != nil || b.stopped || b.expect.Load() || b.framing == exchange.Sized && b.left > maxDrain {
 		return false
 	}
 	// A short time: the client may never send it.

@@ -197,6 +197,9 @@ func (f *h2front) headSent() bool { return f.sent.Load() }
 // doomed means nothing here: the framing of other streams is not at stake.
 func (f *h2front) doomed() {}
 
+// stranded means nothing either: the rest of a body is reset.
+func (f *h2front) stranded() bool { return false }
+
 // Upgrade implements upstream.Sink; HTTP/2 has no upgrades (RFC 9113 §8.6).
 func (f *h2front) Upgrade() (net.Conn, []byte, error) { return nil, nil, http.ErrNotSupported }
 

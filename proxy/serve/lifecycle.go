@@ -19,6 +19,9 @@ type front interface {
 	// doomed says that the connection must end after the answer: what follows in it
 	// cannot be trusted.
 	doomed()
+	// stranded reports that so much of the request's body is still to come that it will not
+	// be read for the sake of the connection. Nobody reads it while this is asked.
+	stranded() bool
 }
 
 // life is one exchange from its head to its end.
@@ -49,6 +52,10 @@ func (l *life) begin(ctx context.Context) (cut bool) {
 			e = wire.ErrRequestLine
 		}
 		ex.Refused(e.Status, e.Reason)
+		return l.answer()
+	}
+	if ex.Req.Path == "*" {
+		ex.Able()
 		return l.answer()
 	}
 	var reason exchange.Reason
@@ -111,7 +118,7 @@ func (l *life) answer() (cut bool) {
 	if ex.Req.PeerTrusted && l.s.cfg.ReasonHeader && ex.Reason != exchange.NoReason && ex.Req.Fields.Has("X-Sluice-Reason") {
 		ex.Resp.Fields.Set("X-Sluice-Reason", string(ex.Reason))
 	}
-	if fatal(ex.Reason) {
+	if fatal(ex.Reason) || l.front.stranded() {
 		l.front.doomed()
 	}
 	return sendReply(l.front, ex) != nil
@@ -121,7 +128,7 @@ func (l *life) answer() (cut bool) {
 // anything.
 func fatal(r exchange.Reason) bool {
 	switch r {
-	case exchange.BadRequest, exchange.ReadTimeout, exchange.ClientGone, exchange.BodyTooLarge:
+	case exchange.BadRequest, exchange.ReadTimeout, exchange.ClientGone, exchange.BodyTooLarge, exchange.HeadTooLarge:
 		return true
 	}
 	return false
