@@ -79,6 +79,7 @@ func (rt *retry) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		}
 		byStatus = keep.whole
 	}
+	ex.OneServer = ex.OneServer || rt.noNetwork
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		last := attempt >= rt.attempts || rt.timeout > 0 && time.Since(began) >= rt.timeout

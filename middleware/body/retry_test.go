@@ -97,6 +97,9 @@ func TestRetry(t *testing.T) {
 		if w.Code != c.want || len(s.bodies) != c.tries || ex.Log.Retries != c.tries-1 || w.Body.String() != http.StatusText(c.want) || len(w.Header()["X-Attempt"]) != 1 {
 			t.Errorf("%s: %d %q after %d attempts, %d logged, %v", c.name, w.Code, w.Body, len(s.bodies), ex.Log.Retries, w.Header())
 		}
+		if ex.OneServer != c.cfg.DisableRetryOnNetworkError {
+			t.Errorf("%s: one server only: %v", c.name, ex.OneServer)
+		}
 		for _, b := range s.bodies {
 			if b != "unread" && b != c.body {
 				t.Errorf("%s: the server read %q", c.name, b)

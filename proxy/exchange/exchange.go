@@ -209,11 +209,16 @@ type Exchange struct {
 	// good to about a millisecond under load. Ops use it instead of time.Now.
 	Now     int64
 	Backend Backend
+	// OneServer is set by a stage that was told not to repeat requests after network
+	// errors: a server that cannot be reached is not replaced by another then.
+	OneServer bool
 	// NextOp is the index in Route.Ops of the op to run next; used when lanes change.
 	NextOp int
 	// Outgoing is set where the head is ready for servers (wire.OutgoingRequest has run) when
 	// lanes change.
 	Outgoing bool
+	// Failed is why the server failed that was asked last, when lanes change.
+	Failed Reason
 	// Log is what ops tell the access log.
 	Log Log
 
