@@ -146,9 +146,11 @@ func (c *Client) Do(ctx context.Context, call *Call) Result {
 	began := time.Now()
 	defer func() { call.OriginDuration += int64(time.Since(began)) }()
 	var last *Error
+	if ex.Outgoing && ex.Failed != exchange.NoReason { // came from the loop lane to wait
+		last = &Error{Reason: ex.Failed}
+	}
 	var h hold
 	for {
-		ex.Backend.Holder = nil
 		ep, reason := call.To.Pick(ex)
 		if ep == nil {
 			switch h.wait(ctx, call, last) {

@@ -82,7 +82,7 @@ func (p *pool) dial(ctx context.Context, call *Call) (*conn, *Error) {
 // connection was a kept one that the server closed without a word, and either no byte was
 // sent or the method is safe to repeat (RFC 9110 §9.2.2), and the body is still whole.
 func (t *talk) repeatable(err *Error) bool {
-	if !t.conn.reused || !t.untouched() {
+	if !t.conn.reused || !t.untouched() || t.conn.p.ep.Leaving() {
 		return false
 	}
 	return err.Unsent || err.Reason == exchange.UpstreamEOF && idempotent(t.call.Ex.Req.Method)
