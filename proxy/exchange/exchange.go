@@ -354,25 +354,34 @@ func (ex *Exchange) HoldString(parts ...string) string {
 	return str(ex.buf[at:])
 }
 
-// Shrink frees the fields of both heads and the memory behind them, for an exchange that
-// may last for days (a tunnel). What names the request stays.
-func (ex *Exchange) Shrink() {
+// Slim returns a copy for an exchange that may last for days (a tunnel): without the fields
+// of both heads, in as little memory as can be. Done ops move to it; ex may be Reset.
+func (ex *Exchange) Slim() *Exchange {
+	s := new(Exchange)
+	*s = *ex
 	keep := [...]*string{
-		&ex.Req.Method, &ex.Req.Host, &ex.Req.Target, &ex.Req.Path, &ex.Req.Query, &ex.Req.Upgrade,
-		&ex.Resp.StatusText, &ex.Resp.Upgrade, &ex.Log.User, &ex.Log.StrippedPrefix,
+		&s.Req.Method, &s.Req.Host, &s.Req.Target, &s.Req.Path, &s.Req.Query, &s.Req.Upgrade,
+		&s.Resp.StatusText, &s.Resp.Upgrade, &s.Log.User, &s.Log.StrippedPrefix,
 	}
 	n := 0
-	for _, s := range keep {
-		n += len(*s)
+	for _, p := range keep {
+		n += len(*p)
 	}
-	buf := make([]byte, 0, n)
-	for _, s := range keep {
-		at := len(buf)
-		buf = append(buf, *s...)
-		*s = str(buf[at:])
+	s.buf = make([]byte, 0, n)
+	for _, p := range keep {
+		at := len(s.buf)
+		s.buf = append(s.buf, *p...)
+		*p = str(s.buf[at:])
 	}
-	ex.Req.Fields, ex.Resp.Fields, ex.Body = Fields{}, Fields{}, nil
-	ex.buf = buf
+	s.Req.Fields, s.Resp.Fields, s.Body, s.pend = Fields{}, Fields{}, nil, nil
+	for _, p := range ex.pend {
+		if p.done != nil {
+			s.pend = append(s.pend, p)
+		}
+	}
+	clear(ex.pend)
+	ex.pend = ex.pend[:0]
+	return s
 }
 
 // Reset readies ex for the next request and keeps its memory.

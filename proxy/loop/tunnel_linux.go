@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"strings"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -50,9 +51,11 @@ func (l *loop) slim(cl *client) {
 	if w := l.g.opts.Wants; w.Request() || w.Response() {
 		return
 	}
-	cl.ex.Shrink()
+	full := cl.ex
+	cl.ex = full.Slim()
 	cl.tally.method, cl.tally.upgrade = cl.ex.Req.Method, cl.ex.Req.Upgrade
-	cl.tally.forwardedFor = cl.ex.HoldString(cl.tally.forwardedFor)
+	cl.tally.forwardedFor = strings.Clone(cl.tally.forwardedFor)
+	l.putExchange(full)
 }
 
 // other is the other end of a tunnel.
