@@ -28,7 +28,7 @@ func (s *Server) newACME(ctx context.Context) {
 			cfg[name] = r.ACME
 		}
 	}
-	s.acme = acme.New(ctx, acme.Options{
+	m := acme.New(ctx, acme.Options{
 		Resolvers: cfg,
 		Open:      openStorage,
 		Covered:   s.certs.Covers,
@@ -38,8 +38,9 @@ func (s *Server) newACME(ctx context.Context) {
 		Log:       s.component("acme"),
 	})
 	if len(cfg) > 0 {
-		s.certs.SetChallenge(s.acme.ChallengeCert)
+		s.certs.SetChallenge(m.ChallengeCert)
 	}
+	s.acme.Store(m)
 }
 
 // wantCertificates tells what the routers of a table and the stores ask resolvers for.
@@ -58,7 +59,7 @@ func (s *Server) wantCertificates(t *router.Table, cfg *config.Dynamic) {
 			}
 		}
 	}
-	s.acme.Want(wants)
+	s.acme.Load().Want(wants)
 }
 
 func (s *Server) usesHTTPChallenge() bool { return len(httpChallengeEntryPoints(s.static)) > 0 }
@@ -95,7 +96,7 @@ func challengeConfig(s *config.Static, h *config.HTTP) {
 func (s *Server) serveHTTPChallenge(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.URL.Path, acmeChallengePath)
 	if ok {
-		if key, found := s.acme.HTTPToken(token); found {
+		if key, found := s.acme.Load().HTTPToken(token); found {
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = w.Write([]byte(key)) //nolint:gosec // a key authorization, not markup
 			return

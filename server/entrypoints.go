@@ -3,80 +3,164 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
+	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/proxy/entrypoint"
+	"github.com/sluice-edge/sluice/proxy/stream"
+	"github.com/sluice-edge/sluice/telemetry"
 )
 
-// newEntryPoints reads the TCP entry points; UDP ones belong to streams.
-func (s *Server) newEntryPoints() error {
-	s.streams = newStreams(s)
-	s.lane = newLane(s)
-	for _, name := range slices.Sorted(maps.Keys(s.static.EntryPoints)) {
-		ep := s.static.EntryPoints[name]
-		if isUDP(ep) {
+// points are the open entry points. The value is immutable; a reload makes another.
+type points struct {
+	tcp []*entrypoint.EntryPoint // by name
+	udp map[string]*stream.UDP
+}
+
+func (p *points) names() []string {
+	var names []string
+	for _, e := range p.tcp {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func isUDP(ep *config.EntryPoint) bool {
+	return strings.HasSuffix(strings.ToLower(ep.Address), "/udp")
+}
+
+// open opens entry points of a static configuration, or says which port cannot be had;
+// nothing is open then.
+func (s *Server) open(ctx context.Context, eps map[string]*config.EntryPoint) (p *points, err error) {
+	p = &points{udp: map[string]*stream.UDP{}}
+	defer func() {
+		if err != nil {
+			p.discard(ctx)
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(eps)) {
+		if isUDP(eps[name]) {
+			if p.udp[name], err = s.openUDP(ctx, name, eps[name]); err != nil {
+				delete(p.udp, name)
+				return p, &pointError{name, err}
+			}
 			continue
 		}
-		cfg := entrypoint.Config{
-			Name: name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
-			Log: s.component("entrypoint"), TLS: s.certs.ConfigFor,
-			FinishHalfClosed: s.sluice().FinishHalfClosed,
-			ReadTotal:        s.sluice().ReadTimeoutMode == "total",
-			ReasonHeader:     s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
+		e, err := s.newEntryPoint(name, eps[name])
+		if err == nil {
+			err = e.Listen(ctx)
 		}
-		if l := s.lane.forEntryPoints(); l != nil {
-			cfg.Lane = l
-		}
-		e, err := entrypoint.New(cfg)
 		if err != nil {
-			return err
+			return p, &pointError{name, err}
 		}
-		s.entryPoints = append(s.entryPoints, e)
+		p.tcp = append(p.tcp, e)
+		s.log.Info().Str(telemetry.EntryPoint, name).Stringers("addresses", stringers(e.Addrs())).Msg("listening")
 	}
-	return nil
+	return p, nil
 }
 
-// listen opens every port, or says which one cannot be had.
-func (s *Server) listen(ctx context.Context) error {
-	for _, e := range s.entryPoints {
-		if err := e.Listen(ctx); err != nil {
-			return err
-		}
-		s.log.Info().Str("entryPointName", e.Name()).Stringers("addresses", stringers(e.Addrs())).Msg("listening")
-	}
-	return s.streams.listen(ctx, s)
+// pointError is why an entry point cannot be opened.
+type pointError struct {
+	name string
+	err  error
 }
 
-// serve accepts connections until the entry points are shut down.
-func (s *Server) serve() error {
-	var wg sync.WaitGroup
-	errs := make(chan error, len(s.entryPoints)+1)
-	for _, e := range s.entryPoints {
-		wg.Go(func() { errs <- e.Run() })
+func (e *pointError) Error() string {
+	text := e.err.Error()
+	if !strings.HasPrefix(text, "entry point ") {
+		text = "entry point " + e.name + ": " + text
 	}
-	wg.Go(func() { errs <- s.lane.run() })
-	wg.Go(s.streams.serve)
-	wg.Wait()
-	close(errs)
-	var err error
-	for e := range errs {
-		err = errors.Join(err, e)
-	}
-	return err
+	return text
 }
 
-// shutdown drains every entry point in its own time.
-func (s *Server) shutdown(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, e := range s.entryPoints {
-		wg.Go(func() {
-			if err := e.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				s.log.Warn().Err(err).Str("entryPointName", e.Name()).Msg("entry point not ended in order")
+func (e *pointError) Unwrap() error { return e.err }
+
+func (s *Server) newEntryPoint(name string, ep *config.EntryPoint) (*entrypoint.EntryPoint, error) {
+	cfg := entrypoint.Config{
+		Name: name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
+		Log: s.component("entrypoint"), TLS: s.certs.ConfigFor,
+		FinishHalfClosed: s.sluice().FinishHalfClosed,
+		ReadTotal:        s.sluice().ReadTimeoutMode == "total",
+		ReasonHeader:     s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
+	}
+	if l := s.lane.forEntryPoints(); l != nil {
+		cfg.Lane = l
+	}
+	return entrypoint.New(cfg)
+}
+
+func (s *Server) openUDP(ctx context.Context, name string, ep *config.EntryPoint) (*stream.UDP, error) {
+	a, err := entrypoint.ParseAddress(ep.Address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := entrypoint.ListenUDP(ctx, a, ep.ReusePort)
+	if err != nil {
+		return nil, err
+	}
+	var timeout time.Duration
+	if ep.UDP != nil {
+		timeout = time.Duration(ep.UDP.Timeout)
+	}
+	s.log.Info().Str(telemetry.EntryPoint, name).Stringer("address", c.LocalAddr()).Msg("listening for UDP")
+	return stream.NewUDP(c, timeout, s.component("udp").With().Str(telemetry.EntryPoint, name).Logger()), nil
+}
+
+// discard closes what was opened and has served nothing.
+func (p *points) discard(ctx context.Context) {
+	now, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cancel()
+	for _, e := range p.tcp {
+		_ = e.Shutdown(now)
+	}
+	for _, u := range p.udp {
+		_ = u.Shutdown(now)
+	}
+}
+
+// serve accepts connections until the entry points are shut down. What ends on its own is
+// told to failed.
+func (s *Server) serve(p *points) {
+	for _, e := range p.tcp {
+		s.serving.Go(func() { s.fail(e.Run()) })
+	}
+	for name, u := range p.udp {
+		s.serving.Go(func() {
+			if err := u.Run(); err != nil && !errors.Is(err, net.ErrClosed) {
+				s.fail(fmt.Errorf("entry point %s: %w", name, err))
 			}
 		})
 	}
-	wg.Go(func() { s.streams.shutdown(ctx) })
+}
+
+func (s *Server) fail(err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// shutdown drains entry points, each in its own time.
+func (s *Server) shutdown(ctx context.Context, p *points) {
+	var wg sync.WaitGroup
+	for _, e := range p.tcp {
+		wg.Go(func() {
+			if err := e.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				s.log.Warn().Err(err).Str(telemetry.EntryPoint, e.Name()).Msg("entry point not ended in order")
+			}
+		})
+	}
+	for _, u := range p.udp {
+		wg.Go(func() { _ = u.Shutdown(ctx) })
+	}
 	wg.Wait()
 }

@@ -53,7 +53,7 @@ func (s *Server) explain(_ context.Context, q api.ExplainRequest) (any, error) {
 			req.Fields.Add(name, v)
 		}
 	}
-	names := s.entryPointNames()
+	names := s.points.Load().names()
 	if q.EntryPoint != "" {
 		if !slices.Contains(names, q.EntryPoint) {
 			return nil, fmt.Errorf("there is no entry point %q; declared: %s", q.EntryPoint, strings.Join(names, ", "))
@@ -68,21 +68,14 @@ func (s *Server) explain(_ context.Context, q api.ExplainRequest) (any, error) {
 	return out, nil
 }
 
-func (s *Server) entryPointNames() []string {
-	var names []string
-	for _, e := range s.entryPoints {
-		names = append(names, e.Name())
-	}
-	return names
-}
-
 // connections are the open connections and sessions of every entry point.
 func (s *Server) connections() []telemetry.OpenConnections {
 	var out []telemetry.OpenConnections
-	for _, e := range s.entryPoints {
+	p := s.points.Load()
+	for _, e := range p.tcp {
 		out = append(out, telemetry.OpenConnections{EntryPoint: e.Name(), Protocol: "TCP", Open: e.Open()})
 	}
-	for name, u := range s.streams.udp {
+	for name, u := range p.udp {
 		out = append(out, telemetry.OpenConnections{EntryPoint: name, Protocol: "UDP", Open: u.Open()})
 	}
 	return out

@@ -17,10 +17,10 @@ const internalName = "internal"
 type internalProvider struct{ cfg *config.Dynamic }
 
 // Name implements provider.Provider.
-func (internalProvider) Name() string { return internalName }
+func (*internalProvider) Name() string { return internalName }
 
 // Run sends the one state there is and waits for the end.
-func (p internalProvider) Run(ctx context.Context, out chan<- provider.Update) error {
+func (p *internalProvider) Run(ctx context.Context, out chan<- provider.Update) error {
 	select {
 	case out <- provider.Update{Provider: internalName, Config: p.cfg, At: time.Now()}:
 	case <-ctx.Done():

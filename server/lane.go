@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/entrypoint"
@@ -21,13 +19,10 @@ import (
 type lane struct {
 	s     *Server
 	group *loop.Group
-	ended chan struct{}
-
-	open atomic.Int32 // ports not shut down yet
 }
 
 func newLane(s *Server) *lane {
-	l := &lane{s: s, ended: make(chan struct{})}
+	l := &lane{s: s}
 	if s.sluice().Lane == "handler" {
 		return l
 	}
@@ -78,8 +73,7 @@ func (l *lane) Open(_ context.Context, addr entrypoint.Address, ep *entrypoint.E
 	if err != nil {
 		return nil, err
 	}
-	l.open.Add(1)
-	return &port{Entry: e, lane: l}, nil
+	return port{e}, nil
 }
 
 // handOver gives what a loop does not do to the entry point's handler lane.
@@ -97,13 +91,20 @@ func handOver(ep *entrypoint.EntryPoint) func(*loop.Handover) {
 	}
 }
 
-// run runs the loops until every port was shut down.
+// run runs the loops until shutdown.
 func (l *lane) run() error {
 	if l.group == nil {
 		return nil
 	}
-	defer close(l.ended)
 	return l.group.Run(context.Background())
+}
+
+// shutdown ends the loops, after their entry points.
+func (l *lane) shutdown(ctx context.Context) error {
+	if l.group == nil {
+		return nil
+	}
+	return l.group.Shutdown(ctx)
 }
 
 // sweep drops idle connections to servers that no table names any more.
@@ -114,34 +115,19 @@ func (l *lane) sweep() {
 }
 
 // port is an entry point's place on the loops.
-type port struct {
-	*loop.Entry
-	lane *lane
-}
+type port struct{ *loop.Entry }
 
 // SetMatcher implements entrypoint.Port.
-func (p *port) SetMatcher(m exchange.Matcher) { p.Entry.SetMatcher(m) }
+func (p port) SetMatcher(m exchange.Matcher) { p.Entry.SetMatcher(m) }
 
 // Addr implements entrypoint.Port.
-func (p *port) Addr() net.Addr { return p.Entry.Addr() }
+func (p port) Addr() net.Addr { return p.Entry.Addr() }
 
-// CloseListener implements entrypoint.Port. The loops close all their listeners together,
-// when the last port ends.
-func (p *port) CloseListener() {}
+// CloseListener implements entrypoint.Port.
+func (p port) CloseListener() { p.Entry.CloseListener() }
 
-// Shutdown implements entrypoint.Port: the last port to end drains the loops, the others
-// wait for it.
-func (p *port) Shutdown(ctx context.Context) error {
-	if p.lane.open.Add(-1) == 0 {
-		return p.lane.group.Shutdown(ctx)
-	}
-	select {
-	case <-p.lane.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+// Shutdown implements entrypoint.Port. The loops go on: other entry points use them.
+func (p port) Shutdown(ctx context.Context) error { return p.Entry.Shutdown(ctx) }
 
 // Open implements entrypoint.Port.
-func (p *port) Open() int { return p.Entry.Open() }
+func (p port) Open() int { return p.Entry.Open() }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -12,28 +14,56 @@ import (
 )
 
 func (s *Server) newProviders() {
-	ps := []provider.Provider{internalProvider{internalConfig(s.static)}}
 	throttle := time.Duration(-1)
 	if p := s.static.Providers; p != nil {
 		throttle = time.Duration(p.ProvidersThrottleDuration)
+	}
+	s.providers = provider.NewManager(provider.Options{Log: s.component("providers"), Throttle: throttle}, s.makeProviders()...)
+}
+
+// madeProvider is a provider and what it was made of.
+type madeProvider struct {
+	provider.Provider
+	key string
+}
+
+// makeProviders makes the providers of the static configuration. One that is made of the
+// same settings as before is the same.
+func (s *Server) makeProviders() []provider.Provider {
+	var out []provider.Provider
+	made := map[string]madeProvider{}
+	add := func(name string, settings any, build func() provider.Provider) {
+		key, _ := json.Marshal(settings) //nolint:errchkjson // structs of the configuration
+		m, ok := s.made[name]
+		if !ok || m.key != string(key) {
+			m = madeProvider{build(), string(key)}
+		}
+		made[name] = m
+		out = append(out, m.Provider)
+	}
+	builtIn := internalConfig(s.static)
+	add(internalName, builtIn, func() provider.Provider { return &internalProvider{builtIn} })
+	compat := s.sluice().Compat404
+	if p := s.static.Providers; p != nil {
 		if p.File != nil {
-			ps = append(ps, file.New(p.File, file.Options{Log: s.component("file")}))
+			add("file", p.File, func() provider.Provider { return file.New(p.File, file.Options{Log: s.component("file")}) })
 		}
 		if p.HTTP != nil {
-			ps = append(ps, http.New(p.HTTP, http.Options{Log: s.component("http")}))
+			add("http", p.HTTP, func() provider.Provider { return http.New(p.HTTP, http.Options{Log: s.component("http")}) })
 		}
 		if p.Swarm != nil {
-			ps = append(ps, swarm.New(p.Swarm, swarm.Options{
-				Log: s.component("swarm"), Compat404: s.sluice().Compat404, Beside: p.Docker, Stopping: s.stopping,
-			}))
+			add("swarm", []any{p.Swarm, p.Docker, compat}, func() provider.Provider {
+				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping})
+			})
 		}
 		if p.Docker != nil {
-			ps = append(ps, docker.New(p.Docker, docker.Options{
-				Log: s.component("docker"), Compat404: s.sluice().Compat404, Stopping: s.stopping,
-			}))
+			add("docker", []any{p.Docker, compat}, func() provider.Provider {
+				return docker.New(p.Docker, docker.Options{Log: s.component("docker"), Compat404: compat, Stopping: s.stopping})
+			})
 		}
 	}
-	s.providers = provider.NewManager(provider.Options{Log: s.component("providers"), Throttle: throttle}, ps...)
+	s.made = made
+	return out
 }
 
 // stopping takes the servers of a container that got its stop signal out of rotation,
@@ -45,4 +75,23 @@ func (s *Server) sluice() *config.Sluice {
 		return s.static.Sluice
 	}
 	return &config.Sluice{}
+}
+
+// issue runs the certificate resolvers, and those that replace them.
+func (s *Server) issue(ctx context.Context) {
+	for ctx.Err() == nil {
+		m := s.acme.Load()
+		now, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			m.Run(now)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-s.issuing:
+		}
+		cancel()
+		<-done
+	}
 }

@@ -24,6 +24,11 @@ import (
 func (s *Server) publish(m *provider.Merged) {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
+	s.publishLocked(m)
+}
+
+func (s *Server) publishLocked(m *provider.Merged) {
+	s.merged = m
 	began := time.Now()
 	s.state.Begin()
 	t := router.Compile(s.input(m))
@@ -36,10 +41,7 @@ func (s *Server) publish(m *provider.Merged) {
 	problems := s.certs.Update(tlsOf(m.Config), t.HostOptions(), t.Runtime.At)
 	t.Runtime.Problems = append(t.Runtime.Problems, problems...)
 	s.table.Store(t)
-	for _, ep := range s.entryPoints {
-		ep.SetMatcher(t.EntryPoint(ep.Name()))
-	}
-	s.streams.publish(t, s.entryPoints)
+	s.points.Load().publish(t)
 	s.lane.sweep()
 	s.state.Commit()
 	s.hub.Reloaded(t.Runtime)
@@ -63,15 +65,15 @@ func tlsOf(c *config.Dynamic) *config.TLS {
 func (s *Server) input(m *provider.Merged) router.Input {
 	in := router.Input{
 		Config:             m.Config,
-		Problems:           slices.Concat(s.opts.Warnings, s.acme.Problems(), m.Problems),
+		Problems:           slices.Concat(s.warnings, s.acme.Load().Problems(), m.Problems),
 		EntryPoints:        s.static.EntryPoints,
 		DefaultEntryPoints: s.static.DefaultEntryPoints(),
 		Internal:           s.internalHandlers(),
-		Resolvers:          s.acme.Usable(),
+		Resolvers:          s.acme.Load().Usable(),
 		DefaultTransport:   s.defaultTransport(),
 		Previous:           s.table.Load(),
 		Book:               s.book,
-		Streams:            s.streams.book,
+		Streams:            s.streams,
 		Log:                s.component("router"),
 		Parts: router.Parts{
 			Middleware:   s.buildMiddleware,
@@ -114,7 +116,7 @@ func (s *Server) internalHandlers() map[string]http.Handler {
 	h := map[string]http.Handler{}
 	if s.static.API != nil {
 		a := api.New(api.Options{
-			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.book.Status, Certificates: s.leaves,
+			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.Status, Certificates: s.leaves,
 			Counters: s.hub.Counters, Explain: s.explain, Version: s.opts.Version, Codename: s.opts.Codename, Start: s.start,
 		})
 		h["api@internal"] = a

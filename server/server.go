@@ -16,10 +16,11 @@ import (
 	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/config/decode"
 	"github.com/sluice-edge/sluice/middleware"
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/proxy/balance"
-	"github.com/sluice-edge/sluice/proxy/entrypoint"
+	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/router"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -29,8 +30,10 @@ import (
 type Options struct {
 	// Static is the complete, validated static configuration.
 	Static *config.Static
-	// Warnings were found while it was read; they are logged and shown by the API.
-	Warnings []config.Problem
+	// Sources says where it came from; its warnings are logged and shown by the API.
+	Sources *decode.Sources
+	// Load reads the static configuration again, for a reload; nil: it is read once.
+	Load func() (*config.Static, *decode.Sources, error)
 	// Version and Codename are what the API tells.
 	Version, Codename string
 	// Stdout takes logs that have no file; nil means os.Stdout.
@@ -39,26 +42,36 @@ type Options struct {
 
 // Server is the running program. Make it with New, run it once with Run.
 type Server struct {
-	opts     Options
-	static   *config.Static
-	start    time.Time
-	hostname string
+	opts Options
+	// static is in force; given is as it was read last, which differs in what waits for a
+	// restart. Both change under publishing.
+	static, given *config.Static
+	start         time.Time
+	hostname      string
 
 	process *telemetry.ProcessLog
 	log     zerolog.Logger
 	hub     *telemetry.Hub
 	certs   *cert.Manager
-	acme    *acme.Manager
+	acme    atomic.Pointer[acme.Manager]
 	book    *balance.Book
 	client  *upstream.Client
 	state   *middleware.State
 
-	entryPoints []*entrypoint.EntryPoint
-	streams     *streams
-	lane        *lane
-	providers   *provider.Manager
+	points    atomic.Pointer[points]
+	streams   *stream.Book
+	lane      *lane
+	providers *provider.Manager
+	made      map[string]madeProvider
+
+	serving sync.WaitGroup // what runs entry points
+	failed  chan error     // an entry point that ended on its own
+	again   chan struct{}  // the static configuration is to be read again
+	issuing chan struct{}  // the resolvers were replaced
 
 	publishing sync.Mutex
+	merged     *provider.Merged // what was published last
+	warnings   []config.Problem // about the static configuration
 	table      atomic.Pointer[router.Table]
 	draining   atomic.Bool
 	reported   map[config.Problem]bool
@@ -70,7 +83,14 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Stdout == nil {
 		o.Stdout = os.Stdout
 	}
-	s := &Server{opts: o, static: o.Static, start: time.Now(), reported: map[config.Problem]bool{}}
+	if o.Sources == nil {
+		o.Sources = &decode.Sources{}
+	}
+	s := &Server{
+		opts: o, static: o.Static, given: o.Static, warnings: o.Sources.Warnings, start: time.Now(), reported: map[config.Problem]bool{},
+		failed: make(chan error, 1), again: make(chan struct{}, 1), issuing: make(chan struct{}, 1), made: map[string]madeProvider{},
+	}
+	s.points.Store(&points{})
 	s.hostname, _ = os.Hostname() // without a name X-Forwarded-Server is left out
 	var err error
 	if s.process, err = telemetry.NewProcessLog(o.Static.Log, o.Stdout); err != nil {
@@ -89,9 +109,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	s.newACME(ctx)
-	if err := s.newEntryPoints(); err != nil {
-		return nil, err
-	}
+	s.streams = stream.NewBook(s.healthChanged)
+	s.lane = newLane(s)
 	s.newProviders()
 	return s, nil
 }
@@ -105,9 +124,12 @@ func (s *Server) component(name string) zerolog.Logger {
 func (s *Server) Run(ctx context.Context) error {
 	defer func() { _ = s.process.Close() }()
 	s.log.Info().Str("version", s.opts.Version).Msg("starting")
-	if err := s.listen(ctx); err != nil {
-		return err
+	p, err := s.open(ctx, s.static.EntryPoints)
+	if err != nil {
+		_ = s.lane.shutdown(ctx)
+		return errors.Join(err, s.hub.Close())
 	}
+	s.points.Store(p)
 	// What serves requests lives longer than ctx: until they are drained.
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -115,29 +137,25 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { _ = s.hub.Run(live) })
 	wg.Go(func() { _ = s.client.Run(live) })
 	wg.Go(func() { s.book.Run(live) })
-	wg.Go(func() { _ = s.streams.book.Run(live) })
-	s.report(s.opts.Warnings)
+	wg.Go(func() { _ = s.streams.Run(live) })
+	s.report(s.warnings)
 
-	source, stopSource := context.WithCancel(ctx)
+	// Providers are followed while draining, so that requests still find servers that live.
+	source, stopSource := context.WithCancel(live)
+	defer stopSource()
 	var sources sync.WaitGroup
 	sources.Go(func() { s.providers.Run(source, s.publish) })
-	sources.Go(func() { s.acme.Run(source) })
+	sources.Go(func() { s.issue(source) })
 	sources.Go(func() { s.watchCertificates(source) })
 
-	serving := make(chan error, 1)
-	go func() { serving <- s.serve() }()
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-serving:
-		if err == nil {
-			err = errors.New("an entry point ended")
-		}
-	}
+	wg.Go(func() { s.fail(s.lane.run()) })
+	s.serve(p)
+	err = s.follow(ctx)
 	s.draining.Store(true)
 	s.log.Info().Msg("stopping: running requests finish")
-	// Providers are followed while draining, so that requests still find servers that live.
-	s.shutdown(context.WithoutCancel(ctx))
+	s.shutdown(context.WithoutCancel(ctx), s.points.Load())
+	s.serving.Wait()
+	s.endLane()
 	stopSource()
 	sources.Wait()
 	stop()
@@ -147,6 +165,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.hub.Close())
 }
 
+// endLane ends the loops once nothing is left on them.
+func (s *Server) endLane() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.lane.shutdown(ctx) // what was not gone by now is cut
+}
+
 // Reopen opens the log files anew, after they were rotated by another program.
 func (s *Server) Reopen() {
 	if err := s.hub.Reopen(); err != nil {
@@ -154,8 +179,14 @@ func (s *Server) Reopen() {
 	}
 }
 
-// Reload asks the providers to read their sources again.
-func (s *Server) Reload() { s.providers.Reload() }
+// Reload reads the static configuration again, and asks the providers to read their sources.
+func (s *Server) Reload() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+	s.providers.Reload()
+}
 
 // healthChanged is told by health checks.
 func (s *Server) healthChanged(service, url string, up bool, cause error) {

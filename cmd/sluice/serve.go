@@ -27,9 +27,9 @@ type serveOptions struct {
 const codename = "weir"
 
 // serve runs the router until ctx ends and everything is drained. SIGUSR1 reopens log
-// files, SIGHUP reads the providers' sources again.
+// files, SIGHUP reads the static configuration and the providers' sources again.
 func serve(ctx context.Context, o serveOptions) error {
-	s, err := server.New(ctx, server.Options{Static: o.Static, Warnings: o.Sources.Warnings, Version: o.Version, Codename: codename, Stdout: o.Stdout})
+	s, err := server.New(ctx, server.Options{Static: o.Static, Sources: o.Sources, Load: o.Load, Version: o.Version, Codename: codename, Stdout: o.Stdout})
 	if err != nil {
 		return err
 	}

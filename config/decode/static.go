@@ -56,7 +56,7 @@ func Static(args, environ []string, read func(name string) ([]byte, error)) (*co
 	s.Complete()
 	for _, p := range s.Validate() {
 		if p.Source == "" {
-			p.Source = l.place(p.Field)
+			p.Source = l.src.Place(p.Field)
 		}
 		l.problems = append(l.problems, p)
 	}
@@ -159,14 +159,15 @@ func (l *loader) fill(in input, root *node, s *config.Static) {
 	l.problems = append(l.problems, w.problems...)
 }
 
-// place is where the key was given, or something below it, or the nearest group around it.
-func (l *loader) place(key string) string {
+// Place is where the key was given, or something below it, or the nearest group around it;
+// empty where none of that was.
+func (s *Sources) Place(key string) string {
 	for k := key; k != ""; {
-		if where, ok := l.src.Values[k]; ok {
+		if where, ok := s.Values[k]; ok {
 			return where
 		}
 		least := ""
-		for other, where := range l.src.Values {
+		for other, where := range s.Values {
 			if strings.HasPrefix(other, k+".") && (least == "" || where < least) {
 				least = where
 			}
