@@ -31,6 +31,10 @@ type item struct {
 	// stopSignal and stopTimeout are how the engine stops it.
 	stopSignal  string
 	stopTimeout time.Duration
+	// started is when this life of it began, by the engine's clock, in ns since 1970; fresh is
+	// set if that was a moment before we learned of it.
+	started int64
+	fresh   bool
 
 	stopping time.Time // when the stop signal was seen, zero if not
 	gone     time.Time // when it was removed, zero if not
@@ -63,11 +67,17 @@ func (c *item) rank() labels.Rank {
 	return labels.Live
 }
 
+// freshFor is how long after its start a container that we meet is still taken as starting.
+const freshFor = 30 * time.Second
+
 // take carries over what was known of the same container before.
 func (c *item) take(was *item) {
 	c.seen, c.share = was.seen, was.share
 	if c.running && was.running {
 		c.stopping = was.stopping
+	}
+	if c.inspected && c.started == was.started && was.inspected {
+		c.fresh = was.fresh
 	}
 }
 
@@ -82,6 +92,9 @@ func fromInspect(r *container.InspectResponse) *item {
 		c.created, _ = time.Parse(time.RFC3339Nano, r.Created)
 		if s := r.State; s != nil {
 			c.running, c.paused = s.Running && !s.Restarting && !s.Dead, s.Paused
+			if at, err := time.Parse(time.RFC3339Nano, s.StartedAt); err == nil && c.running {
+				c.started, c.fresh = at.UnixNano(), time.Since(at) < freshFor
+			}
 			if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 				c.health = s.Health.Status
 			}

@@ -44,6 +44,9 @@ type Options struct {
 	// Compat404 leaves out containers that do not serve, so that their hosts get the
 	// reference's 404 instead of 503.
 	Compat404 bool
+	// Hold and Ready are as in labels.Options.
+	Hold  config.Duration
+	Ready string
 	// Stopping, if set, is told the server URLs of a container at the moment its stop
 	// signal is seen, before the update that fences them goes out. It must not block.
 	Stopping func(urls []string)
@@ -71,7 +74,7 @@ func New(cfg *config.DockerProvider, opts Options) *Provider {
 	p := &Provider{name: cmp.Or(opts.Name, "docker"), log: opts.Log, engine: cfg.Engine, opts: opts}
 	p.build, p.static = labels.NewBuilder(labels.Options{
 		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
-		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404,
+		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404, Hold: opts.Hold, Ready: opts.Ready,
 	})
 	p.merger = labels.NewMerger()
 	p.items, p.problem = map[string]*item{}, map[string]config.Problem{}
@@ -117,7 +120,7 @@ func (p *Provider) update(at time.Time) provider.Update {
 // rebuild makes the share of a container anew. It reports whether there is or was one.
 func (p *Provider) rebuild(c *item) bool {
 	w := &labels.Workload{Key: c.key(), Name: c.name, Source: "container " + c.name, Labels: c.labels,
-		Created: c.created, Rank: c.rank(), Seen: c.seen}
+		Created: c.created, Rank: c.rank(), Seen: c.seen, Started: c.started, Fresh: c.fresh}
 	var share *labels.Share
 	// One that runs and was not inspected is not a candidate.
 	if c.inspected || w.Rank == labels.Down {

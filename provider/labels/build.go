@@ -25,6 +25,10 @@ type Options struct {
 	AllowEmptyServices bool
 	// Compat404 leaves out what does not serve, as the reference does.
 	Compat404 bool
+	// Hold is how long requests wait for a replacement, where no label says.
+	Hold config.Duration
+	// Ready is the probe of what has just started, where no label says; empty means none.
+	Ready string
 }
 
 // Builder makes Shares of Workloads. It is immutable.
@@ -286,7 +290,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 	if len(lb.Servers) > 0 {
 		tmpl = lb.Servers[0]
 	}
-	lb.Servers = nil
+	lb.Servers, lb.AutoHold = nil, s.hold()
 	fenced := s.w.Rank != Live
 	if tmpl.URL != "" {
 		if tmpl.Port != "" || tmpl.Scheme != "" {
@@ -296,6 +300,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 		}
 		if s.w.Rank != Down {
 			tmpl.Fenced, tmpl.Origin = fenced, s.w.Source
+			s.readiness(&tmpl)
 			lb.Servers = []config.Server{tmpl}
 		}
 		return true, false
@@ -307,9 +312,26 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 		srv.Scheme, srv.Port = "", ""
 		srv.URL = scheme + "://" + net.JoinHostPort(a.Host, a.Port)
 		srv.Fenced, srv.Origin = fenced || a.Fenced, cmp.Or(a.Origin, s.w.Source)
+		s.readiness(&srv)
 		lb.Servers = append(lb.Servers, srv)
 	}
 	return ok, false
+}
+
+// hold is how long requests wait for a replacement of the workload.
+func (s *build) hold() config.Duration {
+	if s.extra.Hold != nil {
+		return max(0, *s.extra.Hold)
+	}
+	return s.b.opts.Hold
+}
+
+// readiness says which life of the workload srv is, and how it is probed.
+func (s *build) readiness(srv *config.Server) {
+	srv.Epoch = s.w.Started
+	if ready := cmp.Or(s.extra.Ready, s.b.opts.Ready); s.w.Fresh && ready != config.ReadyNone {
+		srv.Ready = ready
+	}
 }
 
 // httpRouters gives every router its rule and service. declared are the services that

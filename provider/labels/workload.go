@@ -29,6 +29,10 @@ type Workload struct {
 	// Created decides which of two replicas of one compose service is the newer.
 	Created time.Time
 	Rank    Rank
+	// Started tells one life of the workload from the next, in ns since 1970; zero if unknown.
+	Started int64
+	// Fresh reports that it began a moment ago: it must pass its readiness probe.
+	Fresh bool
 	// Seen reports that the workload has served since the program started.
 	Seen bool
 	// Swarm makes the labels below "traefik.swarm." count instead of "traefik.docker.".

@@ -37,6 +37,8 @@ type Options struct {
 	// Compat404 leaves out services without a running task, so that their hosts get the
 	// reference's 404 instead of 503.
 	Compat404 bool
+	// Hold is how long requests wait for a task, where no label says.
+	Hold config.Duration
 	// Beside is the Docker provider that runs too, if any: settings that were meant for
 	// this one are often written there.
 	Beside *config.DockerProvider
@@ -89,7 +91,7 @@ func New(cfg *config.SwarmProvider, opts Options) *Provider {
 		networks: map[string]string{}, merger: labels.NewMerger()}
 	p.build, p.static = labels.NewBuilder(labels.Options{
 		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
-		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404,
+		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404, Hold: opts.Hold,
 	})
 	if b := opts.Beside; b != nil && ((b.Constraints != "" && cfg.Constraints == "") || (!b.ExposedByDefault && cfg.ExposedByDefault)) {
 		p.static = append(p.static, config.Problem{Source: "static configuration", Field: "providers.swarm",
