@@ -104,6 +104,7 @@ func (lb *LoadBalancer) none(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	if cur := lb.gate.current.Load(); cur != nil && cur != lb {
 		return cur.Pick(ex)
 	}
+	ex.Backend.Holder = nil
 	if lb.hold > 0 {
 		ex.Backend.Holder = lb
 	}

@@ -205,7 +205,7 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	ex.Backend.Service = lb.name
 	ex.Backend.DropHost = lb.dropHost
 	ex.Backend.FlushInterval = lb.flush
-	ex.Backend.Owner = lb
+	ex.Backend.Owner, ex.Backend.Holder = lb, nil
 	if lb.sticky != nil && !stuck {
 		ex.OnResponse(lb, uint64(i)<<1|1)
 	}

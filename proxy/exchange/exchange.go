@@ -311,7 +311,7 @@ func (ex *Exchange) WasTried(ep *Endpoint) bool {
 }
 
 // MayTry reports whether another server may be tried.
-func (ex *Exchange) MayTry() bool { return ex.ntried < maxTried }
+func (ex *Exchange) MayTry() bool { return !ex.OneServer && ex.ntried < maxTried }
 
 // Release tells the owner of the picked endpoint how it went; further calls do nothing.
 func (ex *Exchange) Release(o Outcome) {

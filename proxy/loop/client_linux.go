@@ -35,6 +35,7 @@ type client struct {
 	// lastFail is why the server asked before could not be reached.
 	lastFail exchange.Reason
 	first    []byte // the whole body, kept for a repetition; nil if it cannot be repeated
+	behind   []byte // what was read behind part, during ask
 
 	tally tally
 	asked []telemetry.Header // fields of the request that the record wants
@@ -393,6 +394,10 @@ func (l *loop) forward(cl *client, b []byte) []byte {
 	}
 	l.waitFor(cl)
 	ep, reason := ex.Route.To.Pick(ex)
+	if ep == nil && holds(ex) {
+		l.handOver(cl, CauseRoute, b)
+		return nil
+	}
 	if ep != nil && ep.Scheme != "http" && ep.Scheme != "" {
 		// The handler lane picks again; from now on it is asked first.
 		ex.Release(exchange.Aborted)
@@ -406,7 +411,9 @@ func (l *loop) forward(cl *client, b []byte) []byte {
 	}
 	wire.OutgoingRequest(ex)
 	cl.tally.originAt = l.now
+	cl.behind = rest
 	l.ask(cl, ep, reason, part)
+	cl.behind = nil
 	if cl.dead || cl.state != cBody && cl.state != cWait {
 		return l.after(cl, rest)
 	}

@@ -97,7 +97,7 @@ func (l *loop) silent(u *server) bool {
 // rest puts u into its pool.
 func (l *loop) rest(u *server) {
 	p := u.pool
-	if p.max < 0 || p.ep.Gone.Load() || l.draining && l.open == 0 {
+	if p.max < 0 || p.ep.Leaving() || l.draining && l.open == 0 {
 		l.drop(u)
 		return
 	}
@@ -138,16 +138,17 @@ func (l *loop) drop(u *server) {
 	}
 }
 
-// sweep closes idle connections to endpoints that no table names any more.
+// sweep closes idle connections to endpoints that are leaving or gone.
 func (l *loop) sweep() {
 	for _, p := range l.pools {
-		if p == nil || !p.ep.Gone.Load() {
+		if p == nil || !p.ep.Leaving() {
 			continue
 		}
 		for len(p.idle) > 0 {
 			l.drop(p.idle[len(p.idle)-1])
 		}
 	}
+	l.leaveDials()
 }
 
 // resolvedFor is how long addresses of a name are used without asking again.

@@ -62,6 +62,9 @@ func (l *loop) ask(cl *client, ep *exchange.Endpoint, reason exchange.Reason, pa
 	ex := cl.ex
 	for {
 		if ep == nil {
+			if l.held(cl, part) {
+				return
+			}
 			if cl.lastFail == exchange.NoReason {
 				ex.Unavailable(reason)
 			} else {
@@ -613,13 +616,14 @@ func (l *loop) complete(u *server) {
 }
 
 // serverFailed ends what was asked of u: over another connection if it was a kept one that
-// the server had closed, with an answer of the edge, or by cutting the client off if the
+// the server had closed, at another server if nothing came and nothing is harmed, with an answer of the edge, or by cutting the client off if the
 // answer had begun.
 func (l *loop) serverFailed(u *server, failure exchange.Reason) {
 	cl := u.client
 	ep := u.pool.ep
-	repeat := u.reused && !u.got && failure == exchange.UpstreamEOF && idempotent(cl.ex.Req.Method) && cl.bodyDone &&
+	repeat := !u.got && failure == exchange.UpstreamEOF && idempotent(cl.ex.Req.Method) && cl.bodyDone &&
 		(cl.first != nil || cl.ex.Req.Framing == exchange.NoBody || cl.ex.Req.Framing == exchange.Sized && cl.ex.Req.Length == 0)
+	elsewhere := repeat && (!u.reused || ep.Leaving())
 	cl.srv, u.client = nil, nil
 	l.drop(u)
 	ex := cl.ex
@@ -627,6 +631,11 @@ func (l *loop) serverFailed(u *server, failure exchange.Reason) {
 	case cl.headSent:
 		ex.Reason = failure
 		l.cut(cl, exchange.Failed)
+	case elsewhere:
+		if l.another(cl, ep, failure) {
+			next, reason := ex.Route.To.Pick(ex)
+			l.ask(cl, next, reason, cl.first)
+		}
 	case repeat:
 		first := cl.first
 		if f := l.open1(cl, ep, first); f != exchange.NoReason && l.another(cl, ep, f) {

@@ -131,6 +131,7 @@ func adopt(ex *exchange.Exchange, r *http.Request) {
 // takeRequest brings ex.Req up to date with what handlers did to r.
 func takeRequest(ex *exchange.Exchange, r *http.Request) {
 	req := &ex.Req
+	ex.Outgoing = false
 	req.Method, req.Host = r.Method, r.Host
 	if req.Host == "" {
 		req.Host = r.URL.Host
