@@ -1,6 +1,8 @@
 package api
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -118,6 +120,14 @@ func showMiddleware(name string, info *config.MiddlewareInfo) row {
 	}
 }
 
+// pluginName is the name of a plugin, which the reference shows as its kind.
+func pluginName(p map[string]map[string]any) string {
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		return strings.ToLower(name)
+	}
+	return "plugin"
+}
+
 // middlewareKind returns the kind in lower case; "" if none is set.
 func middlewareKind(c *config.Middleware) string {
 	if c == nil {
@@ -152,7 +162,7 @@ func middlewareKind(c *config.Middleware) string {
 		{c.Retry != nil, "retry"},
 		{c.ContentType != nil, "contenttype"},
 		{c.GRPCWeb != nil, "grpcweb"},
-		{c.Plugin != nil, "plugin"},
+		{c.Plugin != nil, pluginName(c.Plugin)},
 		{c.IPDenyList != nil, "ipdenylist"},
 		{c.Respond != nil, "respond"},
 		{c.Maintenance != nil, "maintenance"},
