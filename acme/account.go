@@ -89,12 +89,18 @@ func (a *account) save(ctx context.Context, v vault, resolver string) error {
 	return v.putJSON(ctx, resolver+"/account", &hidden)
 }
 
-// restoreAccount puts the account in use into a storage that lost it.
+// restoreAccount puts the account that was in storage back where storage lost it. The
+// caller holds the lock of the account, or does not mind that another puts back the same.
 func (r *resolver) restoreAccount(ctx context.Context) error {
-	r.clientMu.Lock()
-	defer r.clientMu.Unlock()
-	if r.account == nil {
+	r.mu.Lock()
+	text := r.accountText
+	r.mu.Unlock()
+	if text == nil {
 		return nil
 	}
-	return r.account.save(ctx, r.vault, r.name)
+	key := r.name + "/account"
+	if _, err := r.vault.Get(ctx, key); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return r.vault.Put(ctx, key, text)
 }

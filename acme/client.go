@@ -73,6 +73,9 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 		return nil, err
 	}
 	defer r.extend(ctx, l)()
+	if err := r.restoreAccount(ctx); err != nil {
+		return nil, err
+	}
 	acc, err := loadAccount(ctx, r.vault, r.name, r.cfg)
 	if err != nil {
 		return nil, err
@@ -103,7 +106,7 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 	if err := r.setChallenges(c); err != nil {
 		return nil, err
 	}
-	r.client, r.account = c, acc
+	r.client = c
 	return c, nil
 }
 

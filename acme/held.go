@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/store"
+	"github.com/sluice-edge/sluice/store/seal"
 )
 
 // stored is a certificate in the reference's JSON form.
@@ -40,6 +42,10 @@ func (r *resolver) stateKey(k string) string { return r.name + "/state/" + k }
 // load reads everything of this resolver from storage. A certificate that cannot be read
 // is left out, not lost. Where a shared storage lost what it had, it gets back what we hold.
 func (r *resolver) load(ctx context.Context) error {
+	restore, err := r.newEpoch(ctx)
+	if err != nil {
+		return err
+	}
 	keys, err := r.vault.List(ctx, r.name+"/")
 	if err != nil {
 		return err
@@ -52,7 +58,6 @@ func (r *resolver) load(ctx context.Context) error {
 		}
 	}
 	r.mu.Lock()
-	restore := len(keys) == 0 && len(r.certs) > 0
 	var lost []*held
 	for k, h := range r.certs {
 		switch {
@@ -70,16 +75,45 @@ func (r *resolver) load(ctx context.Context) error {
 	}
 	r.loaded = true
 	r.mu.Unlock()
-	if restore {
+	if !there[r.name+"/account"] {
+		if err := r.restoreAccount(ctx); err != nil {
+			return err
+		}
+	}
+	if len(lost) > 0 {
 		r.log.Warn().Int("certificates", len(lost)).Msg("storage lost what it held; it gets it back from memory")
 		for _, h := range lost {
 			if err := r.vault.putCertificate(ctx, r.certificateKey(id(h.names)), h.text); err != nil {
 				return err
 			}
 		}
-		return r.restoreAccount(ctx)
 	}
 	return nil
+}
+
+// newEpoch reports whether a shared storage is another one than at the last look: it lost
+// its data, and what is not in it was not deleted on purpose.
+func (r *resolver) newEpoch(ctx context.Context) (bool, error) {
+	if r.vault.shared() == nil {
+		return false, nil
+	}
+	var now struct{ Epoch string }
+	key := r.stateKey("@epoch")
+	if err := r.vault.getJSON(ctx, key, &now); err != nil {
+		return false, err
+	}
+	if now.Epoch == "" {
+		// Should two replicas come here at once, both look again and find that nothing is missing.
+		now.Epoch = rand.Text()
+		if err := r.vault.putJSON(ctx, key, now); err != nil {
+			return false, err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := r.epoch != "" && r.epoch != now.Epoch
+	r.epoch = now.Epoch
+	return lost, nil
 }
 
 // read takes one value of storage over into memory, or forgets what is not there any more.
@@ -106,6 +140,17 @@ func (r *resolver) read(ctx context.Context, key string) error {
 		}
 		return nil
 	}
+	if key == r.name+"/account" {
+		b, err := r.vault.Get(ctx, key)
+		if err == nil {
+			r.mu.Lock()
+			r.accountText = b
+			r.mu.Unlock()
+		} else if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return nil
+	}
 	n, ok := strings.CutPrefix(key, r.name+"/certificates/")
 	if !ok {
 		return nil
@@ -117,7 +162,7 @@ func (r *resolver) read(ctx context.Context, key string) error {
 	case errors.Is(err, store.ErrNotFound):
 		delete(r.certs, n)
 		return nil
-	case errors.Is(err, errSealed):
+	case errors.Is(err, errSealed), errors.Is(err, seal.ErrKey):
 		return err // without its key the whole storage would be ordered anew
 	case err == nil:
 		err = r.keep(s)
@@ -159,8 +204,8 @@ func (r *resolver) sync(ctx context.Context, keys []string) {
 	r.syncing.Lock()
 	defer r.syncing.Unlock()
 	var err error
-	if keys == nil {
-		err = r.load(ctx)
+	if keys == nil || slices.Contains(keys, r.stateKey("@epoch")) {
+		keys, err = nil, r.load(ctx)
 	}
 	for _, k := range keys {
 		if strings.HasPrefix(k, r.name+"/") && err == nil {

@@ -1,12 +1,15 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	stdlog "log"
+	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +43,12 @@ type Options struct {
 	// DNS makes lego's provider of a challenge; nil where the build has none.
 	DNS       func(*config.DNSChallenge) (challenge.Provider, error)
 	UserAgent string
+	// Obtained is told of each new certificate, after it is published; may be nil.
+	Obtained func(Certificate)
+	// Lookup resolves names for the look before an order; nil asks the system.
+	Lookup func(ctx context.Context, name string) ([]string, error)
+	// HTTPPort and TLSPort are where the CA makes challenges; zero means 80 and 443.
+	HTTPPort, TLSPort int
 	// Lease is how long the lock of a replica that died holds; zero means 30 s.
 	Lease time.Duration
 	Log   zerolog.Logger
@@ -54,15 +63,32 @@ type Manager struct {
 
 	sharedVaults []vault // storages that other replicas use too
 
-	mu   sync.Mutex
-	last []*tls.Certificate
+	mu     sync.Mutex
+	last   []*tls.Certificate
+	counts map[Count]uint64
+}
+
+// Count is what orders are counted by.
+type Count struct{ Resolver, Result string }
+
+// Counts are the orders since the start, by how they ended.
+func (m *Manager) Counts() map[Count]uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.counts)
+}
+
+func (m *Manager) count(resolver, result string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts[Count{resolver, result}]++
 }
 
 // New opens the storages. A resolver that cannot work (storage readable by others, bad
 // key type) is left out and reported by Problems; the others go on.
 func New(ctx context.Context, o Options) *Manager {
 	hushLego()
-	m := &Manager{opts: o, challenges: newChallenges(), resolvers: map[string]*resolver{}}
+	m := &Manager{opts: o, challenges: newChallenges(), resolvers: map[string]*resolver{}, counts: map[Count]uint64{}}
 	stores := map[string]store.Store{}
 	names := make([]string, 0, len(o.Resolvers))
 	for n := range o.Resolvers {
@@ -76,6 +102,11 @@ func New(ctx context.Context, o Options) *Manager {
 				Source: "certificates resolver " + n, Object: "resolver " + n, Code: config.CodeUnknownResolver,
 				Text: err.Error(), Severity: config.Error,
 			})
+		}
+	}
+	for _, r := range m.resolvers {
+		if f := m.resolvers[r.cfg.Fallback]; f != r {
+			r.fallback = f
 		}
 	}
 	return m
@@ -101,8 +132,13 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 	r := &resolver{
 		name: name, cfg: cfg, keyType: kt, vault: v, lease: m.opts.Lease, challenges: m.challenges, dns: m.opts.DNS,
 		userAgent: m.opts.UserAgent, log: m.opts.Log.With().Str("resolver", name).Logger(),
+		lookup: m.opts.Lookup, httpPort: cmp.Or(m.opts.HTTPPort, 80), tlsPort: cmp.Or(m.opts.TLSPort, 443),
+		obtained: m.obtained, count: m.count,
 		wake: make(chan struct{}, 1), changed: m.publish, covered: m.coveredBy,
-		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{},
+		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{}, wantsTold: make(chan struct{}),
+	}
+	if r.lookup == nil {
+		r.lookup = net.DefaultResolver.LookupHost
 	}
 	if r.lease <= 0 {
 		r.lease = lockLease
@@ -110,7 +146,7 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 	load, cancel := context.WithTimeout(ctx, loadTime)
 	defer cancel()
 	if err := r.load(load); err != nil {
-		if v.shared() == nil || errors.Is(err, errSealed) {
+		if v.shared() == nil || errors.Is(err, errSealed) || errors.Is(err, seal.ErrKey) {
 			return err
 		}
 		r.log.Warn().Err(err).Msg("storage cannot be reached; it is read as soon as it is there")
@@ -134,6 +170,15 @@ var hushLego = sync.OnceFunc(func() { legolog.Logger = stdlog.New(io.Discard, ""
 // Problems tells which resolvers cannot be used and why.
 func (m *Manager) Problems() []config.Problem { return slices.Clone(m.problems) }
 
+// Ending are Problems of certificates in their last third that should have been renewed.
+func (m *Manager) Ending(now time.Time) []config.Problem {
+	var out []config.Problem
+	for _, n := range m.Usable() {
+		out = append(out, m.resolvers[n].ending(now)...)
+	}
+	return out
+}
+
 // Usable lists the resolvers that routers may name.
 func (m *Manager) Usable() []string {
 	var out []string
@@ -147,28 +192,42 @@ func (m *Manager) Usable() []string {
 // Run works until ctx ends: it orders what is wanted and renews what is due.
 func (m *Manager) Run(ctx context.Context) {
 	m.publish()
+	for _, r := range m.resolvers {
+		r.exportAll()
+	}
 	var wg sync.WaitGroup
 	for _, r := range m.resolvers {
 		wg.Go(func() { r.run(ctx) })
+		wg.Go(func() { every(ctx, r.wantsTold, sweepEvery, func() { r.noteUse(ctx, time.Now()) }) })
 	}
 	for _, v := range m.sharedVaults {
 		wg.Go(func() {
 			v.shared().Watch(ctx, func(keys []string) { m.sync(ctx, v, keys) })
 		})
-		wg.Go(func() {
-			t := time.NewTicker(sweepEvery)
-			defer t.Stop()
-			for {
-				sweepTokens(ctx, v, time.Now())
-				select {
-				case <-ctx.Done():
-					return
-				case <-t.C:
-				}
-			}
-		})
+		wg.Go(func() { every(ctx, nil, sweepEvery, func() { sweepTokens(ctx, v, time.Now()) }) })
 	}
 	wg.Wait()
+}
+
+// every calls f now, or as soon as first closes, and then again and again until ctx ends.
+func every(ctx context.Context, first <-chan struct{}, d time.Duration, f func()) {
+	if first != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-first:
+		}
+	}
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		f()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
 }
 
 // sync tells the resolvers of a storage what changed in it.
@@ -192,6 +251,7 @@ func (m *Manager) Want(reqs []Request) {
 	for n, r := range m.resolvers {
 		r.want(by[n])
 	}
+	m.rebuildBacking()
 }
 
 // clean lower-cases the names, main name first, without repetition or a trailing dot.
@@ -230,22 +290,4 @@ func (m *Manager) publish() {
 		m.opts.Publish(all)
 	}
 	m.last = all
-}
-
-// Status is what is known of one set of names.
-type Status struct {
-	Resolver string    `json:"resolver"`
-	Names    []string  `json:"names"`
-	NotAfter time.Time `json:"notAfter,omitzero"`
-	Renew    time.Time `json:"renew,omitzero"`
-	Attempt  Attempt   `json:"attempt,omitzero"`
-}
-
-// Statuses lists certificates in hand and names that are waited for.
-func (m *Manager) Statuses() []Status {
-	var out []Status
-	for _, n := range m.Usable() {
-		out = append(out, m.resolvers[n].statuses()...)
-	}
-	return out
 }

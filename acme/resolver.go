@@ -49,19 +49,30 @@ type resolver struct {
 	changed    func()
 	covered    func([]string, time.Time) bool
 
+	fallback *resolver // orders where this one failed; may be nil
+	lookup   func(context.Context, string) ([]string, error)
+	httpPort int
+	tlsPort  int
+	obtained func(*resolver, *held)
+	count    func(resolver, result string)
+
 	clientMu sync.Mutex
 	client   *lego.Client
-	account  *account
 
 	syncing sync.Mutex // one sync with storage at a time
 
-	mu     sync.Mutex
-	loaded bool             // storage was read
-	certs  map[string]*held // by joined names
-	wants  [][]string
-	tries  map[string]*Attempt
-	busy   map[string]bool
-	pause  time.Time // storage is away: nothing is begun before
+	mu          sync.Mutex
+	loaded      bool             // storage was read
+	epoch       string           // of a shared storage
+	accountText []byte           // the account as storage had it
+	certs       map[string]*held // by joined names
+	wants       [][]string
+	wanted      bool          // wants were told
+	wantsTold   chan struct{} // closed then
+	backing     [][]string    // names that this one orders for others, as their fallback
+	tries       map[string]*Attempt
+	busy        map[string]bool
+	pause       time.Time // storage is away: nothing is begun before
 }
 
 // want replaces what is wanted. Names that a wanted wildcard covers are not ordered apart.
@@ -83,6 +94,10 @@ func (r *resolver) want(sets [][]string) {
 	}
 	r.mu.Lock()
 	r.wants = keep
+	if !r.wanted {
+		r.wanted = true
+		close(r.wantsTold)
+	}
 	r.mu.Unlock()
 	r.nudge()
 }
@@ -134,7 +149,7 @@ type job struct {
 // due marks what is to be done now as busy and returns it, with the time of the next look.
 func (r *resolver) due(now time.Time) ([]job, time.Time) {
 	r.mu.Lock()
-	wants := slices.Clone(r.wants)
+	wants := slices.Concat(r.wants, r.backing)
 	ready, pause := r.loaded, r.pause
 	r.mu.Unlock()
 	if !ready || now.Before(pause) {
@@ -187,17 +202,7 @@ func (r *resolver) used(h *held, wants [][]string) bool {
 // table; spread by its serial number, so that a restart of many does not meet the CA at once.
 // ask means that at that time the CA is to be asked for its wish.
 func (r *resolver) renewAt(k string, h *held, now time.Time) (at time.Time, ask bool) {
-	leaf := h.pair.Leaf
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	if d := time.Duration(r.cfg.CertificatesDuration) * time.Hour; d > 0 && d < life {
-		life = d
-	}
-	before := renewBefore(life)
-	at = leaf.NotAfter.Add(-before)
-	if n := len(leaf.SerialNumber.Bytes()); n > 0 {
-		spread := before / 10
-		at = at.Add(-spread * time.Duration(leaf.SerialNumber.Bytes()[n-1]) / 256)
-	}
+	at = r.renewByTable(h)
 	t := r.tries[k]
 	if t != nil && !t.ARI.IsZero() && t.ARI.Before(at) {
 		at = t.ARI
@@ -213,6 +218,22 @@ func (r *resolver) renewAt(k string, h *held, now time.Time) (at time.Time, ask 
 		return check, true
 	}
 	return at, false
+}
+
+// renewByTable is the time of renewal by the reference's table.
+func (r *resolver) renewByTable(h *held) time.Time {
+	leaf := h.pair.Leaf
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	if d := time.Duration(r.cfg.CertificatesDuration) * time.Hour; d > 0 && d < life {
+		life = d
+	}
+	before := renewBefore(life)
+	at := leaf.NotAfter.Add(-before)
+	if n := len(leaf.SerialNumber.Bytes()); n > 0 {
+		spread := before / 10
+		at = at.Add(-spread * time.Duration(leaf.SerialNumber.Bytes()[n-1]) / 256)
+	}
+	return at
 }
 
 // work does one job under the lock of its names: of several replicas one orders.
@@ -241,15 +262,23 @@ func (r *resolver) work(ctx context.Context, j job) {
 	if ctx.Err() != nil {
 		return
 	}
+	r.count(r.name, resultOf(err))
 	if err == nil {
 		r.log.Info().Strs("names", j.names).Msg("certificate obtained")
 		r.note(ctx, k, nil)
 		r.changed()
+		r.mu.Lock()
+		h := r.certs[k]
+		r.mu.Unlock()
+		if h != nil {
+			r.obtained(r, h)
+		}
 		return
 	}
 	a := r.attempt(k)
 	a.fail(err, time.Now())
 	r.note(ctx, k, &a)
+	r.passOn(j, a)
 	r.log.Error().Err(err).Strs("names", j.names).Int("failures", a.Failures).Time("next", a.Next).Msg("certificate not obtained")
 }
 
@@ -296,7 +325,13 @@ func (r *resolver) doneElsewhere(ctx context.Context, j job) bool {
 	}
 	k := id(j.names)
 	for _, key := range []string{r.certificateKey(k), r.stateKey(k)} {
-		if err := r.read(ctx, key); err != nil {
+		// What is not there was not done. That it is gone, the watch tells: a storage that lost
+		// its data gets it back.
+		_, err := r.vault.Get(ctx, key)
+		if err == nil {
+			err = r.read(ctx, key)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			r.away(ctx, err)
 			return true
 		}
@@ -348,9 +383,28 @@ func (r *resolver) note(ctx context.Context, k string, a *Attempt) {
 
 // order obtains the certificate and stores it.
 func (r *resolver) order(ctx context.Context, j job) error {
+	strict := strings.EqualFold(r.cfg.Preflight, "strict")
+	if strict {
+		if err := r.preflight(ctx, j.names); err != nil {
+			return &unready{err}
+		}
+	}
 	c, err := r.connect(ctx)
 	if err != nil {
 		return err
+	}
+	if err := r.reserve(ctx, j); err != nil {
+		return err
+	}
+	hint := func() error { return nil }
+	if !strict {
+		look, cancel := context.WithCancel(ctx)
+		hints := make(chan error, 1)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer cancel()
+		wg.Go(func() { hints <- r.preflight(look, j.names) }) // beside the order: it holds nothing up
+		hint = func() error { return <-hints }
 	}
 	req := certificate.ObtainRequest{
 		Domains: j.names, Bundle: true, PreferredChain: r.cfg.PreferredChain, Profile: r.cfg.Profile,
@@ -362,7 +416,13 @@ func (r *resolver) order(ctx context.Context, j job) error {
 		}
 	}
 	res, err := c.Certificate.Obtain(req)
+	if !isNetwork(err) {
+		r.enter(context.WithoutCancel(ctx), j, err)
+	}
 	if err != nil {
+		if h := hint(); h != nil {
+			err = fmt.Errorf("%w (seen from here: %w)", err, h)
+		}
 		return err
 	}
 	var s stored
@@ -407,32 +467,4 @@ func (r *resolver) askRenewal(ctx context.Context, j job) {
 		}
 		a.ARI = start
 	}
-}
-
-func (r *resolver) statuses() []Status {
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var out []Status
-	for k, h := range r.certs {
-		s := Status{Resolver: r.name, Names: h.names, NotAfter: h.pair.Leaf.NotAfter}
-		if at, ask := r.renewAt(k, h, now); !ask {
-			s.Renew = at
-		}
-		if t := r.tries[k]; t != nil {
-			s.Attempt = *t
-		}
-		out = append(out, s)
-	}
-	for _, w := range r.wants {
-		if r.certs[id(w)] == nil {
-			s := Status{Resolver: r.name, Names: w}
-			if t := r.tries[id(w)]; t != nil {
-				s.Attempt = *t
-			}
-			out = append(out, s)
-		}
-	}
-	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(fmt.Sprint(a.Names), fmt.Sprint(b.Names)) })
-	return out
 }

@@ -32,8 +32,6 @@ type Attempt struct {
 	// ARI is when the CA asks for renewal; zero where it does not say. Checked is when it was asked.
 	ARI     time.Time `json:"ari,omitzero"`
 	Checked time.Time `json:"checked,omitzero"`
-	// Used is when a router last named the certificate.
-	Used time.Time `json:"used,omitzero"`
 }
 
 // fail notes a failed order and when the next may be made: exponential back-off with
@@ -41,6 +39,10 @@ type Attempt struct {
 func (a *Attempt) fail(err error, now time.Time) {
 	a.Error = err.Error()
 	var wait time.Duration
+	if r := (*refused)(nil); errors.As(err, &r) {
+		a.Next = r.until // nothing was tried
+		return
+	}
 	if isNetwork(err) {
 		a.Network++
 		wait = grow(firstNetWait, 2, a.Network, maxNetWait)
@@ -70,8 +72,12 @@ func grow(first time.Duration, factor, n int, limit time.Duration) time.Duration
 
 // isNetwork reports whether the CA was not reached at all.
 func isNetwork(err error) bool {
+	if err == nil {
+		return false
+	}
 	var p *legoacme.ProblemDetails
-	if errors.As(err, &p) {
+	var u *unready
+	if errors.As(err, &p) || errors.As(err, &u) {
 		return false
 	}
 	var ne net.Error
@@ -101,4 +107,42 @@ func renewBefore(life time.Duration) time.Duration {
 func decodeAttempt(b []byte) (a Attempt, ok bool) {
 	ok = json.Unmarshal(b, &a) == nil
 	return a, ok
+}
+
+// unready is what preflight found where it must find nothing.
+type unready struct{ error }
+
+func (u *unready) Unwrap() error { return u.error }
+
+// The results of orders, as metrics name them.
+const (
+	resultObtained  = "obtained"
+	resultNetwork   = "network"
+	resultLimited   = "rate_limited"
+	resultRefused   = "ledger"
+	resultUnready   = "preflight"
+	resultChallenge = "challenge"
+	resultOther     = "other"
+)
+
+func resultOf(err error) string {
+	var limited *legoacme.RateLimitedError
+	var r *refused
+	var u *unready
+	var p *legoacme.ProblemDetails
+	switch {
+	case err == nil:
+		return resultObtained
+	case errors.As(err, &r):
+		return resultRefused
+	case errors.As(err, &u):
+		return resultUnready
+	case errors.As(err, &limited):
+		return resultLimited
+	case isNetwork(err):
+		return resultNetwork
+	case errors.As(err, &p):
+		return resultChallenge
+	}
+	return resultOther
 }

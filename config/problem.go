@@ -62,6 +62,7 @@ const (
 	CodeUnsupported        = "not_supported"       // known to the reference, not to this program
 	CodeDeprecated         = "deprecated"          // works, has a better spelling
 	CodeLoop               = "reference_loop"      // middlewares or services that contain themselves
+	CodeCertificateEnding  = "certificate_ending"  // a certificate in its last third that was not renewed
 )
 
 // String gives the problem on one line: place, object, field, text and suggestion.

@@ -3,6 +3,7 @@
 package testacme
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log"
@@ -152,21 +153,50 @@ func (c *CA) Front(f func(w http.ResponseWriter, r *http.Request) bool) {
 	c.front = f
 }
 
+// startDNS starts the DNS server on a port that is free for UDP and TCP, and waits until
+// it answers: the server says neither whether it could listen nor when.
 func (c *CA) startDNS(t testing.TB) {
 	t.Helper()
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 10 {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.DNSAddr = tcp.Addr().String()
+		udp, err := net.ListenPacket("udp", c.DNSAddr)
+		_ = tcp.Close()
+		if err != nil {
+			continue
+		}
+		_ = udp.Close()
+		srv, err := challtestsrv.New(challtestsrv.Config{DNSAddrs: []string{c.DNSAddr}, Log: log.New(io.Discard, "", 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.SetDefaultDNSIPv4("127.0.0.1")
+		srv.SetDefaultDNSIPv6("")
+		srv.Run()
+		if answers(c.DNSAddr) {
+			c.DNS = srv
+			t.Cleanup(srv.Shutdown)
+			return
+		}
+		srv.Shutdown()
 	}
-	c.DNSAddr = l.LocalAddr().String()
-	_ = l.Close()
-	srv, err := challtestsrv.New(challtestsrv.Config{DNSAddrs: []string{c.DNSAddr}, Log: log.New(io.Discard, "", 0)})
-	if err != nil {
-		t.Fatal(err)
+	t.Fatal("no DNS server")
+}
+
+func answers(addr string) bool {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	}}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		a, err := r.LookupHost(ctx, "ready.test")
+		cancel()
+		if err == nil && len(a) > 0 {
+			return true
+		}
 	}
-	srv.SetDefaultDNSIPv4("127.0.0.1")
-	srv.SetDefaultDNSIPv6("")
-	srv.Run()
-	c.DNS = srv
-	t.Cleanup(srv.Shutdown)
+	return false
 }

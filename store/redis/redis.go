@@ -14,9 +14,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/sluice-edge/sluice/store"
 )
@@ -67,9 +69,20 @@ func Open(address string) (*Store, error) {
 	if prefix == "" {
 		prefix = defaultPrefix
 	}
+	hush()
+	// Notices of maintenance are asked for by a command that most servers do not know.
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = timeout, timeout, timeout
 	return &Store{c: redis.NewClient(o), values: prefix + "values", channel: prefix + "changes", lock: prefix + "lock:"}, nil
 }
+
+// hush keeps the client from writing to standard error: errors are returned.
+var hush = sync.OnceFunc(func() { redis.SetLogger(silent{}) })
+
+type silent struct{}
+
+// Printf implements the client's logger.
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Close closes the connections.
 func (s *Store) Close() error { return s.c.Close() }
