@@ -3,11 +3,14 @@ package lanes
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -68,10 +71,21 @@ func startEdge(t testing.TB, lane, dynamic string, more ...string) *edge {
 	if err := os.WriteFile(file, []byte(dynamic), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{lane: lane, addr: map[string]string{}, log: new(buffer)}
-	args := append([]string{"--providers.file.filename=" + file, "--sluice.lane=" + lane, "--sluice.loops=1", "--log.level=INFO"}, more...)
+	more = append([]string{"--providers.file.filename=" + file, "--sluice.lane=" + lane, "--sluice.loops=1", "--log.level=INFO"}, more...)
+	for try := 1; ; try++ {
+		e, err := tryEdge(t, lane, more)
+		if err == nil {
+			return e
+		}
+		if try == 5 || !errors.Is(err, syscall.EADDRINUSE) { // other tests look for free ports, too
+			t.Fatalf("%s: %v", lane, err)
+		}
+	}
+}
+
+func tryEdge(t testing.TB, lane string, args []string) (*edge, error) {
+	e := &edge{lane: lane, addr: freeAddrs(t), log: new(buffer)}
 	for name, options := range entryPoints {
-		e.addr[name] = testnet.FreeAddr(t)
 		args = append(args, "--entryPoints."+name+".address="+e.addr[name])
 		for _, o := range options {
 			args = append(args, "--entryPoints."+name+o)
@@ -79,13 +93,13 @@ func startEdge(t testing.TB, lane, dynamic string, more ...string) *edge {
 	}
 	static, _, err := decode.Static(args, nil, os.ReadFile)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := server.New(ctx, server.Options{Static: static, Version: "test", Stdout: e.log})
 	if err != nil {
 		cancel()
-		t.Fatal(err)
+		return nil, err
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -103,19 +117,37 @@ func startEdge(t testing.TB, lane, dynamic string, more ...string) *edge {
 			t.Errorf("%s: the log tells of a panic:\n%s", lane, text)
 		}
 	})
-	t.Cleanup(e.stop)
 	c := testnet.NewClient(e.addr["web"])
 	defer c.Close()
-	for i := 0; ; i++ {
-		a, err := c.Get("probe.test", "/")
-		if err == nil && a.Status == 200 {
-			return e
+	for range 800 {
+		if a, err := c.Get("probe.test", "/"); err == nil && a.Status == 200 {
+			t.Cleanup(e.stop)
+			return e, nil
 		}
-		if i == 400 {
-			t.Fatalf("%s: not ready: %v %v\n%s", lane, a, err, e.log)
+		select {
+		case err := <-done:
+			cancel()
+			return nil, err
+		case <-time.After(25 * time.Millisecond):
 		}
-		time.Sleep(25 * time.Millisecond)
 	}
+	e.stop()
+	return nil, fmt.Errorf("not ready:\n%s", e.log)
+}
+
+// freeAddrs finds a free port for every entry point.
+func freeAddrs(t testing.TB) map[string]string {
+	t.Helper()
+	addrs := map[string]string{}
+	for name := range entryPoints {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }() // at the end: no port twice
+		addrs[name] = l.Addr().String()
+	}
+	return addrs
 }
 
 // dial connects to an entry point.
