@@ -16,6 +16,10 @@ type hold struct {
 	doubt time.Time
 }
 
+// brokenGrace is how long a request waits whose server broke off before it answered. It has
+// died, and then the engine says so, or it breaks off each time, and then waiting is in vain.
+const brokenGrace = 250 * time.Millisecond
+
 // waited is how a wait went.
 type waited uint8
 
@@ -33,24 +37,22 @@ func (h *hold) wait(ctx context.Context, call *Call, last *Error) waited {
 	if q == nil || h.last {
 		return over
 	}
-	if last != nil && last.Reason == exchange.UpstreamEOF && q.MayHold(ex) {
-		// The server has died or just broken off: asking again tells.
-		if h.last = h.again; h.last {
-			return over
-		}
-		h.again = true
-		ex.ForgetTried()
-		return held
-	}
 	changed, until, sure := q.Hold(ex)
 	if changed == nil {
 		return over
 	}
 	defer q.Let()
 	h.sure = sure
+	brokeOff := last != nil && last.Reason == exchange.UpstreamEOF
 	if !sure && last != nil {
+		if brokeOff && h.again {
+			return over
+		}
 		if h.doubt.IsZero() {
 			h.doubt = until
+			if brokeOff {
+				h.doubt = time.Now().Add(brokenGrace)
+			}
 		}
 		until = h.doubt
 	}
@@ -70,7 +72,8 @@ func (h *hold) wait(ctx context.Context, call *Call, last *Error) waited {
 		if last == nil || sure {
 			return over
 		}
-		h.last = true // one more attempt, at those that refused
+		// One more attempt, at those that failed.
+		h.last, h.again, h.doubt = !brokeOff, brokeOff, time.Time{}
 		ex.ForgetTried()
 	}
 	ex.Now = time.Now().UnixNano()
