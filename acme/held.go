@@ -42,6 +42,9 @@ func (r *resolver) stateKey(k string) string { return r.name + "/state/" + k }
 // load reads everything of this resolver from storage. A certificate that cannot be read
 // is left out, not lost. Where a shared storage lost what it had, it gets back what we hold.
 func (r *resolver) load(ctx context.Context) error {
+	if err := r.loadHosts(ctx); err != nil {
+		return err
+	}
 	restore, err := r.newEpoch(ctx)
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 		lookup: m.opts.Lookup, httpPort: cmp.Or(m.opts.HTTPPort, 80), tlsPort: cmp.Or(m.opts.TLSPort, 443),
 		obtained: m.obtained, count: m.count,
 		wake: make(chan struct{}, 1), changed: m.publish, covered: m.coveredBy,
-		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{}, wantsTold: make(chan struct{}),
+		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{}, demand: newDemand(), wantsTold: make(chan struct{}),
 	}
 	if r.lookup == nil {
 		r.lookup = net.DefaultResolver.LookupHost
@@ -207,6 +207,11 @@ func (m *Manager) Run(ctx context.Context) {
 		wg.Go(func() { every(ctx, nil, sweepEvery, func() { sweepTokens(ctx, v, time.Now()) }) })
 	}
 	wg.Wait()
+	for _, v := range m.sharedVaults {
+		if c, ok := v.Store.(io.Closer); ok {
+			_ = c.Close() // nothing is under way any more
+		}
+	}
 }
 
 // every calls f now, or as soon as first closes, and then again and again until ctx ends.

@@ -61,6 +61,8 @@ type resolver struct {
 
 	syncing sync.Mutex // one sync with storage at a time
 
+	demand *demand
+
 	mu          sync.Mutex
 	loaded      bool             // storage was read
 	epoch       string           // of a shared storage
@@ -70,6 +72,7 @@ type resolver struct {
 	wanted      bool          // wants were told
 	wantsTold   chan struct{} // closed then
 	backing     [][]string    // names that this one orders for others, as their fallback
+	hosts       []string      // kept on demand; replaced, never changed
 	tries       map[string]*Attempt
 	busy        map[string]bool
 	pause       time.Time // storage is away: nothing is begun before
@@ -149,7 +152,7 @@ type job struct {
 // due marks what is to be done now as busy and returns it, with the time of the next look.
 func (r *resolver) due(now time.Time) ([]job, time.Time) {
 	r.mu.Lock()
-	wants := slices.Concat(r.wants, r.backing)
+	wants := r.wanting()
 	ready, pause := r.loaded, r.pause
 	r.mu.Unlock()
 	if !ready || now.Before(pause) {
@@ -256,6 +259,9 @@ func (r *resolver) work(ctx context.Context, j job) {
 	}
 	if j.ask {
 		r.askRenewal(ctx, j)
+		return
+	}
+	if !r.stillAllowed(ctx, j) {
 		return
 	}
 	err = r.order(ctx, j)

@@ -37,7 +37,7 @@ func (r *resolver) statuses() []Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []Status
-	wants := slices.Concat(r.wants, r.backing)
+	wants := r.wanting()
 	for k, h := range r.certs {
 		leaf := h.pair.Leaf
 		s := Status{
@@ -54,7 +54,7 @@ func (r *resolver) statuses() []Status {
 		}
 		out = append(out, s)
 	}
-	for _, w := range r.wants {
+	for _, w := range wants {
 		if r.certs[id(w)] == nil && !r.holds(w) {
 			s := Status{Resolver: r.name, Names: w, Used: true}
 			if t := r.tries[id(w)]; t != nil {

@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"maps"
-	"slices"
 	"time"
 )
 
@@ -22,8 +21,7 @@ func (r *resolver) noteUse(ctx context.Context, now time.Time) {
 	r.mu.Lock()
 	ready, wanted := r.loaded, r.wanted
 	used := map[string]bool{}
-	backed := r.backing
-	wants := slices.Concat(r.wants, backed)
+	wants := r.wanting()
 	for k, h := range r.certs {
 		used[k] = r.used(h, wants)
 	}

@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -30,6 +31,8 @@ type Manager struct {
 	managed atomic.Pointer[set]
 	// challenge answers TLS-ALPN-01 (RFC 8737); nil where no resolver uses it.
 	challenge atomic.Pointer[func(name string) *tls.Certificate]
+	// demand makes certificates at the first handshake; nil where no resolver does.
+	demand atomic.Pointer[func(ctx context.Context, name string) *tls.Certificate]
 
 	mu       sync.Mutex // one Update at a time
 	fallback *tls.Certificate
@@ -227,6 +230,16 @@ func (m *Manager) SetManaged(certs []*tls.Certificate, now time.Time) {
 // SetChallenge installs the answer to TLS-ALPN-01 challenges.
 func (m *Manager) SetChallenge(f func(name string) *tls.Certificate) { m.challenge.Store(&f) }
 
+// SetDemand installs what makes certificates for names that have none, during their
+// handshake; nil takes it away.
+func (m *Manager) SetDemand(f func(ctx context.Context, name string) *tls.Certificate) {
+	if f == nil {
+		m.demand.Store(nil)
+		return
+	}
+	m.demand.Store(&f)
+}
+
 // ConfigFor is for tls.Config.GetConfigForClient: the options of the host asked for.
 func (m *Manager) ConfigFor(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	s := m.snap.Load()
@@ -283,6 +296,11 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certifi
 	}
 	if c := m.managed.Load().find(name); c != nil {
 		return c, nil
+	}
+	if f := m.demand.Load(); f != nil && h.ServerName != "" {
+		if c := (*f)(h.Context(), name); c != nil {
+			return c, nil
+		}
 	}
 	if strict {
 		return nil, ErrNoCertificate

@@ -41,6 +41,8 @@ type Input struct {
 	// Internal are the program's own services ("api@internal"). They are known even where
 	// Config does not list them.
 	Internal map[string]http.Handler
+	// OnDemand are those of Resolvers that make certificates at the first handshake.
+	OnDemand []string
 	// Resolvers are the names of the certificate resolvers.
 	Resolvers []string
 	// DefaultTransport is how servers are reached whose service names no transport.
@@ -91,6 +93,7 @@ type Table struct {
 	tcp         map[string]*TCPTable
 	udp         map[string]*UDPRoute
 	certs       []CertRequest
+	onDemand    []demandRule
 	hostOptions map[string]string
 	rules       map[ruleKey]*rule.Rule
 	draft       *balance.Draft

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/router/rule"
 )
 
@@ -22,6 +23,54 @@ type CertRequest struct {
 
 // Certificates returns what the routers ask resolvers for, sorted and each once.
 func (t *Table) Certificates() []CertRequest { return t.certs }
+
+// demandRule is the rule of a router whose resolver makes certificates on demand.
+type demandRule struct {
+	resolver string
+	rule     *rule.Rule
+}
+
+// OnDemand returns the resolvers, out of Input.OnDemand, of routers that take the host at
+// some path. Conditions other than host and path are taken to be those of a plain GET.
+func (t *Table) OnDemand(host string) []string {
+	var out []string
+	for _, d := range t.onDemand {
+		if !slices.Contains(out, d.resolver) && takes(d.rule, host) {
+			out = append(out, d.resolver)
+		}
+	}
+	return out
+}
+
+func takes(r *rule.Rule, host string) bool {
+	for _, k := range r.Keys() {
+		fits := true
+		switch k.HostScope {
+		case rule.Exact:
+			fits = k.Host == host
+		case rule.OneLabel:
+			_, rest, _ := strings.Cut(host, ".")
+			fits = k.Host == rest
+		case rule.Labels:
+			fits = strings.HasSuffix(host, "."+k.Host)
+		}
+		if !fits {
+			continue
+		}
+		req := exchange.Request{Method: "GET", Proto: "HTTP/1.1", Host: host, Path: "/"}
+		if k.Path != "" {
+			req.Path = k.Path
+		}
+		var s rule.Subject
+		s.HTTP(&req, &rule.Pool{})
+		ok := r.Match(&s)
+		s.Done()
+		if ok {
+			return true
+		}
+	}
+	return false
+}
 
 // HostOptions names the TLS options of hosts that have others than the default ones, for
 // the choice of options by server name. A host "*.x" stands for one label before x.
@@ -145,12 +194,19 @@ func (c *compiler) wantCertificate(object, router, resolver string, domains []co
 			fmt.Sprintf("there is no certificate resolver %q", resolver), suggest(resolver, known))
 		return
 	}
+	onDemand := slices.Contains(c.in.OnDemand, resolver)
+	if onDemand && r != nil {
+		c.table.onDemand = append(c.table.onDemand, demandRule{resolver, r})
+	}
 	if len(domains) == 0 {
 		var names []string
 		for _, h := range r.Hosts() {
 			if !slices.Contains(names, h.Name) {
 				names = append(names, h.Name)
 			}
+		}
+		if len(names) == 0 && onDemand {
+			return
 		}
 		if len(names) == 0 {
 			c.problem(object, "tls.certResolver", config.CodeInvalidValue, config.Warning,

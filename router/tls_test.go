@@ -83,3 +83,20 @@ func TestCertificates(t *testing.T) {
 		t.Errorf("problems %v", table.Runtime.Problems)
 	}
 }
+
+func TestHostsOnDemand(t *testing.T) {
+	routers := map[string]*config.Router{}
+	for name, text := range map[string]string{
+		"exact": "Host(`a.test`) && PathPrefix(`/app`)", "pattern": "HostRegexp(`^[a-z]+\\.tenant\\.test$`)", "post": "HostRegexp(`p`) && Method(`POST`)",
+	} {
+		routers[name+"@x"] = &config.Router{Rule: text, Service: "s", TLS: &config.RouterTLS{CertResolver: "le"}}
+	}
+	in := input(&config.HTTP{Routers: routers, Services: map[string]*config.Service{"s@x": lb()}})
+	in.Resolvers, in.OnDemand = []string{"le"}, []string{"le"}
+	table := Compile(in)
+	for host, want := range map[string]int{"a.test": 1, "b.test": 0, "x.tenant.test": 1, "x.y.tenant.test": 0, "p": 0} {
+		if got := table.OnDemand(host); len(got) != want {
+			t.Errorf("%s: %v", host, got)
+		}
+	}
+}

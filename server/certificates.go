@@ -40,6 +40,17 @@ func (s *Server) newACME(ctx context.Context) {
 	if len(cfg) > 0 {
 		s.certs.SetChallenge(m.ChallengeCert)
 	}
+	if len(m.OnDemand()) > 0 {
+		s.certs.SetDemand(func(ctx context.Context, host string) *tls.Certificate {
+			t := s.table.Load()
+			if t == nil {
+				return nil
+			}
+			return m.Demand(ctx, host, t.OnDemand(host))
+		})
+	} else {
+		s.certs.SetDemand(nil)
+	}
 	s.acme.Store(m)
 }
 

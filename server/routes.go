@@ -70,6 +70,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 		DefaultEntryPoints: s.static.DefaultEntryPoints(),
 		Internal:           s.internalHandlers(),
 		Resolvers:          s.acme.Load().Usable(),
+		OnDemand:           s.acme.Load().OnDemand(),
 		DefaultTransport:   s.defaultTransport(),
 		Previous:           s.table.Load(),
 		Book:               s.book,
@@ -137,10 +138,17 @@ func (s *Server) internalHandlers() map[string]http.Handler {
 }
 
 func (s *Server) runtime() *config.Runtime {
-	if t := s.table.Load(); t != nil {
+	t := s.table.Load()
+	if t == nil {
+		return &config.Runtime{}
+	}
+	ending := s.acme.Load().Ending(time.Now())
+	if len(ending) == 0 {
 		return t.Runtime
 	}
-	return &config.Runtime{}
+	now := *t.Runtime // what changes with time is not part of the table
+	now.Problems = slices.Concat(now.Problems, ending)
+	return &now
 }
 
 func (s *Server) leaves() []*x509.Certificate {
