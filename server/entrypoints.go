@@ -85,9 +85,12 @@ func (s *Server) newEntryPoint(name string, ep *config.EntryPoint) (*entrypoint.
 	cfg := entrypoint.Config{
 		Name: name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
 		Log: s.component("entrypoint"), TLS: s.certs.ConfigFor,
-		FinishHalfClosed: s.sluice().FinishHalfClosed,
-		ReadTotal:        s.sluice().ReadTimeoutMode == "total",
-		ReasonHeader:     s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
+		Listeners: s.sockets.takeTCP(name), FinishHalfClosed: s.sluice().FinishHalfClosed,
+		ReadTotal:    s.sluice().ReadTimeoutMode == "total",
+		ReasonHeader: s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
+	}
+	if ep.HTTP3 != nil {
+		cfg.Packets = s.sockets.takeUDP(name)
 	}
 	if l := s.lane.forEntryPoints(); l != nil {
 		cfg.Lane = l
@@ -100,8 +103,10 @@ func (s *Server) openUDP(ctx context.Context, name string, ep *config.EntryPoint
 	if err != nil {
 		return nil, err
 	}
-	c, err := entrypoint.ListenUDP(ctx, a, ep.ReusePort)
-	if err != nil {
+	var c *net.UDPConn
+	if passed := s.sockets.takeUDP(name); len(passed) > 0 {
+		c = passed[0]
+	} else if c, err = entrypoint.ListenUDP(ctx, a, ep.ReusePort); err != nil {
 		return nil, err
 	}
 	var timeout time.Duration

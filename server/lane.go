@@ -48,13 +48,22 @@ func (l *lane) forEntryPoints() entrypoint.Lane {
 
 // Open implements entrypoint.Lane.
 func (l *lane) Open(_ context.Context, addr entrypoint.Address, ep *entrypoint.EntryPoint) (entrypoint.Port, error) {
+	return l.listen(ep, addr.String(), nil)
+}
+
+// Adopt implements entrypoint.Adopter.
+func (l *lane) Adopt(t *net.TCPListener, ep *entrypoint.EntryPoint) (entrypoint.Port, error) {
+	return l.listen(ep, "", t)
+}
+
+func (l *lane) listen(ep *entrypoint.EntryPoint, addr string, t *net.TCPListener) (entrypoint.Port, error) {
 	cfg := ep.Config()
 	fw, err := wire.NewForwarding(cfg.EP, cfg.Hostname)
 	if err != nil {
 		return nil, err
 	}
 	le := loop.EntryPoint{
-		Name: ep.Name(), Addr: addr.String(), ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
+		Name: ep.Name(), Addr: addr, Listener: t, ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
 		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
 	if pp := cfg.EP.ProxyProtocol; pp != nil {

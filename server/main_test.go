@@ -21,7 +21,13 @@ import (
 	"github.com/sluice-edge/sluice/config/decode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("SLUICE_TEST_SOCKETS") != "" {
+		tellSockets()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // output is a log that may be read while it is written.
 type output struct {
@@ -60,7 +66,7 @@ func both(t *testing.T, f func(t *testing.T, lane string)) {
 
 // build makes a Server of a static file; DYNAMIC in it stands for the file of the file
 // provider, LANE for the lane.
-func build(t *testing.T, lane, static, dynamic string) (*edge, error) {
+func build(t *testing.T, lane, static, dynamic string, more ...func(*Options)) (*edge, error) {
 	t.Helper()
 	dir := t.TempDir()
 	e := &edge{t: t, static: filepath.Join(dir, "sluice.yml"), dynamic: filepath.Join(dir, "dynamic.yml"), log: &output{}, ended: make(chan error, 1)}
@@ -79,14 +85,18 @@ func build(t *testing.T, lane, static, dynamic string) (*edge, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Server, err = New(t.Context(), Options{Static: s, Sources: src, Load: load, Version: "test", Stdout: e.log})
+	o := Options{Static: s, Sources: src, Load: load, Version: "test", Stdout: e.log}
+	for _, f := range more {
+		f(&o)
+	}
+	e.Server, err = New(t.Context(), o)
 	return e, err
 }
 
 // start runs it until the test ends, and waits for the first routes.
-func start(t *testing.T, lane, static, dynamic string) *edge {
+func start(t *testing.T, lane, static, dynamic string, more ...func(*Options)) *edge {
 	t.Helper()
-	e, err := build(t, lane, static, dynamic)
+	e, err := build(t, lane, static, dynamic, more...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,40 +21,45 @@ import (
 // be waited for.
 const staticWatch = 500 * time.Millisecond
 
-// follow reads the static configuration again when it changed, until ctx ends or an entry
-// point ends on its own.
+// follow reads the static configuration again when it changed, and tells systemd that the
+// program is alive, until ctx ends or an entry point ends on its own.
 func (s *Server) follow(ctx context.Context) error {
-	if s.opts.Load == nil {
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-s.failed:
-			return err
-		}
+	every := staticWatch
+	if w := s.notify.every; w > 0 {
+		every = min(every, w)
 	}
-	t := time.NewTicker(staticWatch)
+	t := time.NewTicker(every)
 	defer t.Stop()
 	file := s.opts.Sources.File
-	done, seen := look(file), look(file)
+	if s.opts.Load == nil {
+		file = ""
+	}
+	done, seen, told, ready := look(file), look(file), time.Now(), s.ready
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-s.failed:
 			return err
+		case <-ready:
+			ready = nil // the first routes are what counts
+			s.notify.say("READY=1")
 		case <-s.again:
+			s.notify.reloading()
 			done, seen = look(file), look(file)
 			s.reloadStatic(ctx)
-		case <-t.C:
-			if file == "" {
-				continue
+			s.notify.say("READY=1")
+		case now := <-t.C:
+			if w := s.notify.every; w > 0 && now.Sub(told) >= w-every/2 {
+				s.notify.say("WATCHDOG=1")
+				told = now
 			}
-			now := look(file)
-			if now != done && now == seen {
-				done = now
+			is := look(file)
+			if is != done && is == seen {
+				done = is
 				s.reloadStatic(ctx)
 			}
-			seen = now
+			seen = is
 		}
 	}
 }
@@ -67,6 +72,9 @@ type version struct {
 }
 
 func look(file string) version {
+	if file == "" {
+		return version{}
+	}
 	info, err := os.Stat(file)
 	if err != nil {
 		return version{}
@@ -77,6 +85,9 @@ func look(file string) version {
 // reloadStatic reads the static configuration and makes live what can be; all of it or,
 // where something is wrong, nothing.
 func (s *Server) reloadStatic(ctx context.Context) {
+	if s.opts.Load == nil {
+		return
+	}
 	next, src, err := s.opts.Load()
 	if err == nil {
 		err = s.apply(ctx, next, src)

@@ -34,6 +34,10 @@ type Options struct {
 	Sources *decode.Sources
 	// Load reads the static configuration again, for a reload; nil: it is read once.
 	Load func() (*config.Static, *decode.Sources, error)
+	// Sockets are passed by systemd, by entry point; see Sockets. The Server owns them.
+	Sockets map[string][]*os.File
+	// Lookup reads the environment, for systemd's notifications; nil reads none.
+	Lookup func(name string) (string, bool)
 	// Version and Codename are what the API tells.
 	Version, Codename string
 	// Stdout takes logs that have no file; nil means os.Stdout.
@@ -58,6 +62,9 @@ type Server struct {
 	client  *upstream.Client
 	state   *middleware.State
 
+	sockets   *sockets
+	notify    notifier
+	ready     chan struct{} // told when routes are live
 	points    atomic.Pointer[points]
 	streams   *stream.Book
 	lane      *lane
@@ -88,9 +95,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, static: o.Static, given: o.Static, warnings: o.Sources.Warnings, start: time.Now(), reported: map[config.Problem]bool{},
-		failed: make(chan error, 1), again: make(chan struct{}, 1), issuing: make(chan struct{}, 1), made: map[string]madeProvider{},
+		failed: make(chan error, 1), again: make(chan struct{}, 1), ready: make(chan struct{}, 1), issuing: make(chan struct{}, 1), made: map[string]madeProvider{},
 	}
 	s.points.Store(&points{})
+	if o.Lookup != nil {
+		s.notify = newNotifier(o.Lookup)
+	}
 	s.hostname, _ = os.Hostname() // without a name X-Forwarded-Server is left out
 	var err error
 	if s.process, err = telemetry.NewProcessLog(o.Static.Log, o.Stdout); err != nil {
@@ -124,11 +134,17 @@ func (s *Server) component(name string) zerolog.Logger {
 func (s *Server) Run(ctx context.Context) error {
 	defer func() { _ = s.process.Close() }()
 	s.log.Info().Str("version", s.opts.Version).Msg("starting")
-	p, err := s.open(ctx, s.static.EntryPoints)
+	var p *points
+	var err error
+	s.sockets, err = adopt(s.opts.Sockets, func(name string) bool { return s.static.EntryPoints[name] != nil })
+	if err == nil {
+		p, err = s.open(ctx, s.static.EntryPoints)
+	}
 	if err != nil {
 		_ = s.lane.shutdown(ctx)
 		return errors.Join(err, s.hub.Close())
 	}
+	s.sockets.close() // those that no entry point had a use for
 	s.points.Store(p)
 	// What serves requests lives longer than ctx: until they are drained.
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -144,7 +160,15 @@ func (s *Server) Run(ctx context.Context) error {
 	source, stopSource := context.WithCancel(live)
 	defer stopSource()
 	var sources sync.WaitGroup
-	sources.Go(func() { s.providers.Run(source, s.publish) })
+	sources.Go(func() {
+		s.providers.Run(source, func(m *provider.Merged) {
+			s.publish(m)
+			select {
+			case s.ready <- struct{}{}:
+			default:
+			}
+		})
+	})
 	sources.Go(func() { s.issue(source) })
 	sources.Go(func() { s.watchCertificates(source) })
 
@@ -152,6 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.serve(p)
 	err = s.follow(ctx)
 	s.draining.Store(true)
+	s.notify.say("STOPPING=1")
 	s.log.Info().Msg("stopping: running requests finish")
 	s.shutdown(context.WithoutCancel(ctx), s.points.Load())
 	s.serving.Wait()

@@ -29,7 +29,13 @@ const codename = "weir"
 // serve runs the router until ctx ends and everything is drained. SIGUSR1 reopens log
 // files, SIGHUP reads the static configuration and the providers' sources again.
 func serve(ctx context.Context, o serveOptions) error {
-	s, err := server.New(ctx, server.Options{Static: o.Static, Sources: o.Sources, Load: o.Load, Version: o.Version, Codename: codename, Stdout: o.Stdout})
+	sockets, err := server.Sockets(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(ctx, server.Options{
+		Sockets: sockets, Lookup: os.LookupEnv,
+		Static: o.Static, Sources: o.Sources, Load: o.Load, Version: o.Version, Codename: codename, Stdout: o.Stdout})
 	if err != nil {
 		return err
 	}

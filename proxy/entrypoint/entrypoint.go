@@ -49,6 +49,10 @@ type Config struct {
 	// Lane owns the listeners where it is set and takes them; else connections are served
 	// by goroutines.
 	Lane Lane
+	// Listeners are open already (socket activation) and used in place of EP's addresses;
+	// Packets likewise for HTTP/3.
+	Listeners []net.Listener
+	Packets   []*net.UDPConn
 }
 
 // Lane is another way to serve connections, as the loop lane does. It is declared here and
@@ -58,6 +62,12 @@ type Lane interface {
 	// hands what it cannot do to the HandOver. A nil Port without an error means that it
 	// leaves the entry point to goroutines.
 	Open(ctx context.Context, addr Address, ep *EntryPoint) (Port, error)
+}
+
+// Adopter is a Lane that takes listeners which are open already.
+type Adopter interface {
+	// Adopt listens with l, which stays the caller's to close.
+	Adopt(l *net.TCPListener, ep *EntryPoint) (Port, error)
 }
 
 // Port is an address that a Lane listens at.
@@ -210,6 +220,9 @@ func (e *EntryPoint) Addrs() []net.Addr {
 
 // Listen opens the ports. Connections are accepted from Run on; until then they wait.
 func (e *EntryPoint) Listen(ctx context.Context) error {
+	if len(e.cfg.Listeners) > 0 {
+		return e.adopt(ctx)
+	}
 	for _, a := range e.addrs {
 		if a.Network != "tcp" {
 			return fmt.Errorf("entry point %s: %s is not a TCP address", e.cfg.Name, a)

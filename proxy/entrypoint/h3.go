@@ -27,8 +27,10 @@ func (e *EntryPoint) listenH3(ctx context.Context, beside net.Addr) error {
 	if err != nil {
 		return err
 	}
-	c, err := ListenUDP(ctx, a, e.cfg.EP.ReusePort)
-	if err != nil {
+	var c *net.UDPConn
+	if len(e.cfg.Packets) > 0 {
+		c, e.cfg.Packets = e.cfg.Packets[0], e.cfg.Packets[1:]
+	} else if c, err = ListenUDP(ctx, a, e.cfg.EP.ReusePort); err != nil {
 		e.closeListeners()
 		return fmt.Errorf("entry point %s: http3: %w", e.cfg.Name, err)
 	}
