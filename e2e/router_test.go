@@ -117,7 +117,7 @@ func startRouter(t *testing.T, e *testdocker.Engine, args ...string) *router {
 	all := []string{
 		"--entrypoints.web.address=" + r.Addr,
 		"--entrypoints.traefik.address=" + api,
-		"--api.insecure", "--ping", "--log.level=DEBUG",
+		"--api.insecure", "--ping", "--log.level=DEBUG", "--sluice.hold=500ms",
 	}
 	if e != nil {
 		r.caseID = fmt.Sprintf("%s-%s", e.Run, testnet.Port(r.Addr))
