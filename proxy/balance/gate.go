@@ -105,7 +105,7 @@ func (lb *LoadBalancer) none(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 		return cur.Pick(ex)
 	}
 	ex.Backend.Holder = nil
-	if lb.hold > 0 {
+	if lb.hold > 0 && (len(lb.eps) > 0 || lb.gate.had.Load()) { // else nothing has run here since we began
 		ex.Backend.Holder = lb
 	}
 	if len(lb.eps) == 0 {
@@ -127,9 +127,6 @@ func (lb *LoadBalancer) until(ex *exchange.Exchange, now int64) (until int64, su
 		return 0, false
 	}
 	if lost := g.lost.Load(); lost != 0 {
-		if len(lb.eps) == 0 && !g.had.Load() {
-			return 0, false // nothing has run here since we began
-		}
 		for _, ep := range lb.eps {
 			if !ep.Leaving() && !ep.Starting.Load() {
 				return 0, false // it is there and fails its health checks
