@@ -125,6 +125,7 @@ func (s *Server) watchCertificates(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
+			s.renewals(ctx)
 			if s.certs.Refresh(now) {
 				s.log.Info().Msg("certificate files reloaded")
 			}

@@ -77,7 +77,7 @@ func (p *program) app() *cli.App {
 		CommandNotFound: func(*cli.Context, string) {},
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
 		Commands: []*cli.Command{
-			p.runCommand(), p.checkCommand(), p.healthCommand(), p.configCommand(), p.passwdCommand(),
+			p.runCommand(), p.checkCommand(), p.healthCommand(), p.configCommand(), p.passwdCommand(), p.certsCommand(),
 			p.versionCommand(), p.completionCommand(), p.manCommand(), p.whoamiCommand(), p.wordsCommand(),
 			{Name: "help", Aliases: []string{"h"}, Usage: "show this help, or that of a command", ArgsUsage: "[command]", HideHelp: true, Action: p.help},
 		},
