@@ -3,6 +3,7 @@ package lanes
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -187,8 +188,12 @@ func (t *talker) play(script []string) (gone bool) {
 			_ = t.c.Close()
 			return true
 		case "@reset":
-			_ = t.c.(*net.TCPConn).SetLinger(0)
-			_ = t.c.Close()
+			raw := t.c
+			if tc, ok := raw.(*tls.Conn); ok {
+				raw = tc.NetConn()
+			}
+			_ = raw.(*net.TCPConn).SetLinger(0)
+			_ = raw.Close()
 			return true
 		case "@wait":
 			d, _ := time.ParseDuration(arg)

@@ -47,8 +47,9 @@ func endings() []case_ {
 		{entry: "patient", name: "half-close before the last chunk", send: []string{chunked("5\r\nhello\r\n")[0], "@wait 50ms", "@half"}, answers: 1, want: "499 closed", seen: 1, has: []string{"whole false"}},
 		{entry: "patient", name: "half-close without a route", send: []string{"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n", "@half"}, want: "404 closed"},
 		{entry: "patient", name: "half-close within a body without a route", send: []string{"POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 9\r\n\r\nha", "@half"}, want: "404 closed"},
-		{name: "half-close counts as going away", send: []string{one, "@wait 60ms", "@half"}, say: []string{"@wait 300ms", ok}, want: "499 closed", seen: 1},
-		{name: "half-close within an answer counts as going away", send: []string{one, "@some", "@half"}, say: []string{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", "@hold"}, want: "200 cut", seen: 1},
+		// Over TLS the loop lane does not look for a close_notify while a client waits; it sees the end of TCP.
+		{clear: true, name: "half-close counts as going away", send: []string{one, "@wait 60ms", "@half"}, say: []string{"@wait 300ms", ok}, want: "499 closed", seen: 1},
+		{clear: true, name: "half-close within an answer counts as going away", send: []string{one, "@some", "@half"}, say: []string{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe", "@hold"}, want: "200 cut", seen: 1},
 		{name: "impatient: half-close within a body", send: []string{post("Content-Length: 10\r\n", "half")[0], "@wait 50ms", "@half"}, answers: 1, want: "499 closed", seen: 1, has: []string{"whole false"}},
 		{name: "reset while waiting", send: []string{one, "@wait 60ms", "@reset"}, say: []string{"@hold"}, want: "gone", seen: 1},
 		{name: "reset within a body", send: []string{post("Content-Length: 10\r\n", "half")[0], "@wait 60ms", "@reset"}, want: "gone", seen: 1, has: []string{"whole false"}},

@@ -98,7 +98,7 @@ func badHeads() []case_ {
 		{name: "method that is no token", send: first("G(T / HTTP/1.1"), want: "400 closed"},
 		{name: "no method", send: first("/ HTTP/1.1"), want: "400 closed"},
 		{name: "noise", send: []string{"\x01\x02\x03\r\n\r\n"}, want: "400 closed"},
-		{name: "noise that begins like TLS", send: []string{"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00"}, want: "closed", differs: "an alert may come"},
+		{name: "noise that begins like TLS", clear: true, send: []string{"\x16\x03\x01\x00\x05\x02\x00\x00\x00\x00"}, want: "closed", differs: "an alert may come"},
 		{name: "an answer for a request", send: first("HTTP/1.1 200 OK"), want: "400 closed"},
 		{name: "connect", send: []string{"CONNECT $H:443 HTTP/1.1\r\nHost: $H:443\r\n\r\n"}, want: "501 closed"},
 		{name: "five thousand fields", send: get(strings.Repeat("A: 1\r\n", 5000)), want: "431 closed"},

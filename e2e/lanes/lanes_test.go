@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"crypto/tls"
 	"fmt"
 	"os"
 	"slices"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 type case_ struct {
 	name  string
 	entry string // "web" if empty
+	// clear leaves the case out over TLS.
+	clear bool
 	// send is the client's script, see talker.play. "$H" is the case's host name.
 	send []string
 	// say is the server's, see backend; nil answers ok. again is for further requests of a connection.
@@ -69,6 +72,7 @@ func (c *case_) methods() (out []string) {
 	return out
 }
 
+// run plays the conversation through e with b as its server.
 func (c *case_) run(t *testing.T, e *edge, b *backend, host string) outcome {
 	t.Helper()
 	entry := c.entry
@@ -77,6 +81,15 @@ func (c *case_) run(t *testing.T, e *edge, b *backend, host string) outcome {
 	}
 	nc := e.dial(t, entry)
 	defer func() { _ = nc.Close() }()
+	if strings.HasPrefix(host, secure) {
+		tc := tls.Client(e.dial(t, "secure"), &tls.Config{InsecureSkipVerify: true, ServerName: host, NextProtos: []string{"http/1.1"}}) //nolint:gosec // the edge's own certificate
+		defer func() { _ = tc.Close() }()
+		if err := tc.Handshake(); err != nil {
+			t.Errorf("%s: %v", e.lane, err)
+			return outcome{}
+		}
+		nc = tc
+	}
 	tk := newTalker(nc, c.methods())
 	script := make([]string, len(c.send))
 	half := false
@@ -97,29 +110,60 @@ func (c *case_) run(t *testing.T, e *edge, b *backend, host string) outcome {
 	return outcome{tk.summary(end), tk.view(), b.view(), b.count()}
 }
 
-// TestCorpus is the corpus, each conversation through both lanes.
+// clear and secure begin the hosts of a case by how it is asked.
+const (
+	clear_ = "c"
+	secure = "s"
+)
+
+func hostOf(kind string, i int) string { return fmt.Sprintf("%s%03d.test", kind, i) }
+
+// overTLS is the case over TLS; false where it is about an entry point, or makes no sense there.
+func (c *case_) overTLS() (case_, bool) {
+	if c.entry != "" && c.entry != "patient" || c.clear {
+		return case_{}, false
+	}
+	s := *c
+	s.has = slices.Clone(c.has)
+	for i := range s.has {
+		for _, r := range [][2]string{{"Proto: http\n", "Proto: https\n"}, {"Proto: ws\n", "Proto: wss\n"}, {"Port: 80\n", "Port: 443\n"}} {
+			s.has[i] = strings.ReplaceAll(s.has[i], r[0], r[1])
+		}
+		s.has[i] = strings.ReplaceAll(s.has[i], "Host: c", "Host: s")
+	}
+	return s, true
+}
+
+// TestCorpus is the corpus, each conversation through both lanes, in clear and over TLS.
 func TestCorpus(t *testing.T) {
 	began := time.Now()
 	var cases []case_
+	var hosts []string
+	known := map[string]bool{}
 	for _, table := range corpus {
-		cases = append(cases, table()...)
+		for _, c := range table() {
+			if known[c.name] {
+				t.Fatalf("two cases are named %q", c.name)
+			}
+			known[c.name] = true
+			cases, hosts = append(cases, c), append(hosts, hostOf(clear_, len(cases)))
+			if s, ok := c.overTLS(); ok {
+				s.name += " over TLS"
+				cases, hosts = append(cases, s), append(hosts, hostOf(secure, len(cases)))
+			}
+		}
 	}
 	well := newBackend(t, []string{"HTTP/1.1 200 OK\r\nX-Probe: yes\r\nContent-Length: 0\r\n\r\n"}, nil)
 	var edges, patient [2]*edge
 	backends := make([][2]*backend, len(cases))
-	names_ := map[string]bool{}
 	for lane := range names {
 		var y strings.Builder
 		y.WriteString("http:\n  routers:\n    probe: {rule: \"Host(`probe.test`)\", service: probe}\n")
-		for i := range cases {
-			fmt.Fprintf(&y, "    c%d: {rule: \"Host(`%s`)\", service: c%d}\n", i, hostOf(i), i)
+		for i, h := range hosts {
+			fmt.Fprintf(&y, "    c%d: {rule: \"Host(`%s`)\", service: c%d}\n", i, h, i)
 		}
 		fmt.Fprintf(&y, "  services:\n    probe: {loadBalancer: {servers: [{url: \"http://%s\"}]}}\n", well.addr())
 		for i, c := range cases {
-			if lane == 0 && names_[c.name] {
-				t.Fatalf("two cases are named %q", c.name)
-			}
-			names_[c.name] = true
 			backends[i][lane] = newBackend(t, c.say, c.again)
 			fmt.Fprintf(&y, "    c%d: {loadBalancer: {servers: [{url: \"http://%s\"}]}}\n", i, backends[i][lane].addr())
 		}
@@ -134,24 +178,19 @@ func TestCorpus(t *testing.T) {
 			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				both := make(chan outcome, 1)
-				go func() { both <- c.run(t, edges[1], bs[1], hostOf(i)) }()
-				a := c.run(t, edges[0], bs[0], hostOf(i))
-				c.compare(t, a, <-both)
+				other := make(chan outcome, 1)
+				go func() { other <- c.run(t, edges[1], bs[1], hosts[i]) }()
+				a := c.run(t, edges[0], bs[0], hosts[i])
+				c.compare(t, a, <-other)
 			})
 		}
 	})
 	for lane := range names {
 		edges[lane].stop()
 		patient[lane].stop()
-		for i := range cases {
-			_ = backends[i][lane].l.Close()
-		}
 	}
 	t.Logf("%d conversations through %d lanes in %v", len(cases), len(names), time.Since(began).Round(time.Millisecond))
 }
-
-func hostOf(i int) string { return fmt.Sprintf("c%03d.test", i) }
 
 func (c *case_) compare(t *testing.T, got ...outcome) {
 	t.Helper()
