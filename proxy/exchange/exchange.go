@@ -50,6 +50,8 @@ type Request struct {
 	// Peer is the client of the connection, after a trusted PROXY header.
 	Peer  netip.AddrPort
 	Local netip.AddrPort
+	// PeerText is Peer's address as forwarded fields have it, once it was needed.
+	PeerText string
 	// PeerTrusted is set where the peer's own X-Forwarded-* fields are believed.
 	PeerTrusted bool
 	// EntryPoint is the entry point's name.
@@ -360,7 +362,7 @@ func (ex *Exchange) Slim() *Exchange {
 	s := new(Exchange)
 	*s = *ex
 	keep := [...]*string{
-		&s.Req.Method, &s.Req.Host, &s.Req.Target, &s.Req.Path, &s.Req.Query, &s.Req.Upgrade,
+		&s.Req.Method, &s.Req.Host, &s.Req.Target, &s.Req.Path, &s.Req.Query, &s.Req.Upgrade, &s.Req.PeerText,
 		&s.Resp.StatusText, &s.Resp.Upgrade, &s.Log.User, &s.Log.StrippedPrefix,
 	}
 	n := 0

@@ -203,17 +203,17 @@ func (l *loop) input(cl *client, b []byte) []byte {
 				return b
 			}
 		}
-		n := wire.HeadEnd(b, cl.seen)
-		if lim := &cl.entry.limits; n == 0 || n > lim.MaxHead {
-			if _, err := wire.ParseRequest(b, &l.trial.Req, lim); err != nil {
-				l.refuse(cl, err)
-				return nil
-			}
+		ex, n, err := l.parse(cl, b)
+		if err != nil {
+			l.refuse(cl, err)
+			return nil
+		}
+		if n == 0 {
 			l.headBegan(cl, len(b))
 			return b
 		}
 		cl.seen = 0
-		b = l.request(cl, b, n)
+		b = l.request(cl, ex, b, n)
 		if cl.dead || cl.state != cHead || len(cl.out) > 0 {
 			break
 		}
@@ -222,6 +222,40 @@ func (l *loop) input(cl *client, b []byte) []byte {
 		return nil
 	}
 	return b
+}
+
+// smallHead is how much is copied and parsed before the end of a head is known. Most heads
+// are smaller, and the search for their end is saved.
+const smallHead = 1 << 10
+
+// parse reads the head at the beginning of b into an exchange. n is 0 where it is not complete.
+func (l *loop) parse(cl *client, b []byte) (ex *exchange.Exchange, n int, err error) {
+	lim := &cl.entry.limits
+	if cl.seen == 0 {
+		ex = l.exchange()
+		n, err = wire.ParseRequest(ex.Hold(b[:min(len(b), smallHead)]), &ex.Req, lim)
+		if n > 0 {
+			return ex, n, nil
+		}
+		l.putExchange(ex)
+		if err != nil || len(b) <= smallHead {
+			return nil, 0, err
+		}
+	}
+	if n = wire.HeadEnd(b, cl.seen); n == 0 || n > lim.MaxHead {
+		_, err = wire.ParseRequest(b, &l.trial.Req, lim) // what is wrong already is said at once
+		return nil, 0, err
+	}
+	ex = l.exchange()
+	k, err := wire.ParseRequest(ex.Hold(b[:n]), &ex.Req, lim)
+	if err == nil && k != n {
+		err = wire.ErrRequestLine
+	}
+	if err != nil {
+		l.putExchange(ex)
+		return nil, 0, err
+	}
+	return ex, n, nil
 }
 
 // headBegan notes that the first n bytes of a head are there.
@@ -276,20 +310,9 @@ func (l *loop) leaves(cl *client, b []byte) (gone, more bool) {
 	return false, false
 }
 
-// request takes one request, whose head is the first n bytes of b, and returns what follows
+// request takes one request, whose head was the first n bytes of b, and returns what follows
 // what it has used.
-func (l *loop) request(cl *client, b []byte, n int) []byte {
-	ex := l.exchange()
-	req := &ex.Req
-	k, err := wire.ParseRequest(ex.Hold(b[:n]), req, &cl.entry.limits)
-	if err == nil && k != n {
-		err = wire.ErrRequestLine
-	}
-	if err != nil {
-		l.putExchange(ex)
-		l.refuse(cl, err)
-		return nil
-	}
+func (l *loop) request(cl *client, ex *exchange.Exchange, b []byte, n int) []byte {
 	rest := b[n:]
 	l.begin(cl, ex)
 	cl.tally.reqHead = int64(n)
@@ -301,7 +324,7 @@ func (l *loop) request(cl *client, b []byte, n int) []byte {
 		ex.Refused(e.Status, e.Reason)
 		return l.reply(cl, rest)
 	}
-	if req.Path == "*" {
+	if ex.Req.Path == "*" {
 		ex.Able()
 		return l.reply(cl, rest)
 	}

@@ -306,23 +306,17 @@ const maxInterim = 32
 func (l *loop) answerHeads(u *server, b []byte) []byte {
 	cl := u.client
 	ex := cl.ex
-	lim := &l.g.responseLimits
 	for len(b) > 0 {
-		n := wire.HeadEnd(b, u.seen)
-		if n == 0 || n > lim.MaxHead {
-			if _, err := wire.ParseResponse(b, &l.trial.Resp, ex.Req.Method, lim); err != nil {
-				l.serverFailed(u, exchange.UpstreamBad)
-				return nil
-			}
+		n, err := l.parseAnswer(u, b)
+		if err != nil {
+			l.serverFailed(u, exchange.UpstreamBad)
+			return nil
+		}
+		if n == 0 {
 			u.seen = len(b)
 			return b
 		}
 		u.seen = 0
-		k, err := wire.ParseResponse(ex.Hold(b[:n]), &ex.Resp, ex.Req.Method, lim)
-		if err != nil || k != n {
-			l.serverFailed(u, exchange.UpstreamBad)
-			return nil
-		}
 		b = b[n:]
 		switch s := ex.Resp.Status; {
 		case s == 101:
@@ -339,6 +333,26 @@ func (l *loop) answerHeads(u *server, b []byte) []byte {
 		}
 	}
 	return nil
+}
+
+// parseAnswer reads the head at the beginning of b into the exchange. n is 0 where it is not complete.
+func (l *loop) parseAnswer(u *server, b []byte) (n int, err error) {
+	ex, lim := u.client.ex, &l.g.responseLimits
+	if u.seen == 0 {
+		n, err = wire.ParseResponse(ex.Hold(b[:min(len(b), smallHead)]), &ex.Resp, ex.Req.Method, lim)
+		if n > 0 || err != nil || len(b) <= smallHead {
+			return n, err
+		}
+	}
+	if n = wire.HeadEnd(b, u.seen); n == 0 || n > lim.MaxHead {
+		_, err = wire.ParseResponse(b, &l.trial.Resp, ex.Req.Method, lim)
+		return 0, err
+	}
+	k, err := wire.ParseResponse(ex.Hold(b[:n]), &ex.Resp, ex.Req.Method, lim)
+	if err == nil && k != n {
+		err = wire.ErrStatusLine
+	}
+	return n, err
 }
 
 // passInterim passes a 1xx answer on. HTTP/1.0 clients know none, and 100 goes only to those that wait for it.

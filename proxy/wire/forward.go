@@ -302,14 +302,18 @@ func addForwarded(ex *exchange.Exchange, fw *Forwarding, have forwardedSet) {
 	if have.proto > 0 {
 		proto = req.Fields.At(have.proto - 1).Value
 	}
+	set := req.Fields.Add
+	if req.PeerTrusted {
+		set = req.Fields.Set // fills what was sent empty
+	}
 	if have.host == 0 && req.Host != "" {
-		setField(&req.Fields, "X-Forwarded-Host", req.Host)
+		set("X-Forwarded-Host", req.Host)
 	}
 	if have.port == 0 {
-		setField(&req.Fields, "X-Forwarded-Port", forwardedPort(req, proto))
+		set("X-Forwarded-Port", forwardedPort(req, proto))
 	}
 	if have.proto == 0 {
-		setField(&req.Fields, "X-Forwarded-Proto", proto)
+		set("X-Forwarded-Proto", proto)
 	}
 	switch {
 	case fw.Hostname == "":
@@ -319,27 +323,25 @@ func addForwarded(ex *exchange.Exchange, fw *Forwarding, have forwardedSet) {
 		req.Fields.Add("X-Forwarded-Server", fw.Hostname)
 	}
 	if have.realIP == 0 && req.Peer.IsValid() {
-		setField(&req.Fields, "X-Real-Ip", peerText(ex))
+		set("X-Real-Ip", peerText(ex))
 	}
 	if fw.SchemeFields {
 		if have.scheme == 0 {
-			setField(&req.Fields, "X-Forwarded-Scheme", scheme)
+			set("X-Forwarded-Scheme", scheme)
 		}
 		if have.xscheme == 0 {
-			setField(&req.Fields, "X-Scheme", scheme)
+			set("X-Scheme", scheme)
 		}
 	}
-}
-
-// setField adds a field, or fills it where a trusted peer sent it empty.
-func setField(fields *exchange.Fields, name, value string) {
-	fields.Set(name, value)
 }
 
 // peerText is the client's address without port and zone, kept with the exchange.
 func peerText(ex *exchange.Exchange) string {
-	var b [48]byte
-	return str(ex.Hold(ex.Req.Peer.Addr().Unmap().WithZone("").AppendTo(b[:0])))
+	if ex.Req.PeerText == "" {
+		var b [48]byte
+		ex.Req.PeerText = str(ex.Hold(ex.Req.Peer.Addr().Unmap().WithZone("").AppendTo(b[:0])))
+	}
+	return ex.Req.PeerText
 }
 
 // forwardedPort is the port the client asked for: of its Host, else that of the scheme.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
@@ -91,12 +92,35 @@ func field(l []byte) (f exchange.Field, err *Error) {
 		return f, ErrFieldName
 	}
 	v := trimBlanks(l[c+1:])
-	for _, x := range v {
-		if class[x]&isValue == 0 {
-			return f, ErrFieldValue
-		}
+	if !valueBytes(v) {
+		return f, ErrFieldValue
 	}
 	return exchange.Field{Name: str(l[:c]), Value: str(v)}, nil
+}
+
+// valueBytes reports whether v consists of HTAB, SP, VCHAR and obs-text, eight bytes at a time.
+func valueBytes(v []byte) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(v); i += 8 {
+		x := binary.LittleEndian.Uint64(v[i:])
+		del := x ^ ones*0x7f
+		// A byte below 0x20, or 0x7f (which makes a zero byte of del), sets a high bit. A byte
+		// above one may do so too: then it is looked at closely.
+		if (x-ones*0x20)&^x&high|(del-ones)&^del&high != 0 {
+			for _, c := range v[i : i+8] {
+				if class[c]&isValue == 0 {
+					return false
+				}
+			}
+		}
+	}
+	for ; i < len(v); i++ {
+		if class[v[i]]&isValue == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // length reads a Content-Length: digits only, at most 18.

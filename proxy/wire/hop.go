@@ -7,6 +7,9 @@ import "github.com/sluice-edge/sluice/proxy/exchange"
 // server still needs stays.
 func connectionFields(ex *exchange.Exchange, fw *Forwarding) {
 	fields := &ex.Req.Fields
+	if !connected(fields) {
+		return
+	}
 	kept := ""
 	for k := 0; ; k++ {
 		i := nth(fields, "Connection", k) // places move when fields go
@@ -42,6 +45,16 @@ func connectionFields(ex *exchange.Exchange, fw *Forwarding) {
 	} else {
 		fields.Del("Connection")
 	}
+}
+
+// connected reports whether there is a Connection or Upgrade field at all.
+func connected(fields *exchange.Fields) bool {
+	for _, f := range fields.All() {
+		if len(f.Name) == 10 && is(f.Name, "connection") || len(f.Name) == 7 && is(f.Name, "upgrade") {
+			return true
+		}
+	}
+	return false
 }
 
 // nth returns the place of the k-th field of that name, or -1.

@@ -1,0 +1,132 @@
+package loop
+
+import (
+	"net/netip"
+	"syscall"
+	"testing"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/wire"
+)
+
+// canned is a kernel whose client always has the same request and whose server the same answer.
+type canned struct {
+	request, answer []byte
+	client, server  int32
+	ask, reply      bool
+	sent            int
+}
+
+func (k *canned) read(fd int32, b []byte) (int, syscall.Errno) {
+	switch {
+	case fd == k.client && k.ask:
+		k.ask = false
+		return copy(b, k.request), 0
+	case fd == k.server && k.reply:
+		k.reply = false
+		return copy(b, k.answer), 0
+	}
+	return -1, syscall.EAGAIN
+}
+
+func (k *canned) write(fd int32, b []byte) (int, syscall.Errno) {
+	if fd == k.server {
+		k.reply = true
+	} else {
+		k.sent += len(b)
+	}
+	return len(b), 0
+}
+
+func (k *canned) peek(int32) (int, syscall.Errno) { return -1, syscall.EAGAIN }
+func (k *canned) accept(int32) (int32, netip.AddrPort, syscall.Errno) {
+	return -1, netip.AddrPort{}, syscall.EAGAIN
+}
+func (k *canned) dial(target) (int32, bool, syscall.Errno) { return k.server, false, 0 }
+func (k *canned) dialled(int32) syscall.Errno              { return 0 }
+func (k *canned) watch(int32, uint32) syscall.Errno        { return 0 }
+func (k *canned) unwatch(int32)                            {}
+func (k *canned) shut(int32)                               {}
+func (k *canned) close(int32)                              {}
+func (k *canned) reset(int32)                              {}
+
+// straight routes everything to one endpoint without allocating.
+type straight struct {
+	route exchange.Route
+	ep    *exchange.Endpoint
+}
+
+func (s *straight) Match(*exchange.Exchange) (*exchange.Route, exchange.Reason) { return &s.route, "" }
+func (s *straight) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
+	ex.Backend = exchange.Backend{Endpoint: s.ep, Owner: s}
+	return s.ep, ""
+}
+func (s *straight) Release(*exchange.Exchange, *exchange.Endpoint, exchange.Outcome) {}
+
+// rounds returns a function that takes one request through a loop, all but the system calls.
+func rounds(tb testing.TB, request, answer string) func() {
+	k := &canned{request: []byte(request), answer: []byte(answer), client: 20, server: 21, ask: true}
+	g := &Group{}
+	g.responseLimits.MaxHead = wire.DefaultMaxHead
+	l := newLoop(g, 0, k)
+	g.loops = []*loop{l}
+	e, err := g.newEntry(EntryPoint{Name: "web", Forwarding: &wire.Forwarding{Hostname: "edge"}, HandOver: func(*Handover) {}, ReadTimeout: 60e9, IdleTimeout: 180e9})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m := &straight{ep: endpoint("192.0.2.1:80")}
+	m.route.To = m
+	e.SetMatcher(m)
+	l.admit(e, k.client, netip.MustParseAddrPort("198.51.100.7:4000"))
+	evs := make([]syscall.EpollEvent, 1)
+	event := func(fd int32) {
+		evs[0] = syscall.EpollEvent{Events: epollIn, Fd: fd, Pad: int32(l.conns[fd].gen)}
+		l.turn(evs)
+	}
+	event(k.server)
+	return func() {
+		before := k.sent
+		k.ask = true
+		event(k.client)
+		event(k.server)
+		if k.sent == before {
+			tb.Fatal("no answer")
+		}
+	}
+}
+
+const (
+	benchRequest = "GET /api/things?id=1 HTTP/1.1\r\nHost: app.example.test\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nConnection: keep-alive\r\nCookie: a=b\r\n\r\n"
+	benchAnswer  = "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 02 Jan 2006 15:04:05 GMT\r\nContent-Type: text/html\r\nContent-Length: 10\r\nConnection: keep-alive\r\n\r\n0123456789"
+)
+
+func TestRequestDoesNotAllocate(t *testing.T) {
+	round := rounds(t, benchRequest, benchAnswer)
+	round()
+	if n := testing.AllocsPerRun(200, round); n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+	round = rounds(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+	round()
+	if n := testing.AllocsPerRun(200, round); n != 0 {
+		t.Errorf("%v allocations a request with bodies", n)
+	}
+}
+
+// BenchmarkRequest is a request's way through a loop without the system calls.
+func BenchmarkRequest(b *testing.B) {
+	round := rounds(b, benchRequest, benchAnswer)
+	b.ReportAllocs()
+	for b.Loop() {
+		round()
+	}
+}
+
+// BenchmarkShort is the same with the heads of the harness.
+func BenchmarkShort(b *testing.B) {
+	round := rounds(b, "GET / HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Type: text/plain\r\n\r\n0123456789")
+	b.ReportAllocs()
+	for b.Loop() {
+		round()
+	}
+}
