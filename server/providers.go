@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"time"
@@ -43,7 +44,7 @@ func (s *Server) makeProviders() []provider.Provider {
 	}
 	builtIn := internalConfig(s.static)
 	add(internalName, builtIn, func() provider.Provider { return &internalProvider{builtIn} })
-	compat := s.sluice().Compat404
+	compat, hold, ready := s.sluice().Compat404, s.sluice().HoldTime(), cmp.Or(s.sluice().Ready, config.ReadyTCP)
 	if p := s.static.Providers; p != nil {
 		if p.File != nil {
 			add("file", p.File, func() provider.Provider { return file.New(p.File, file.Options{Log: s.component("file")}) })
@@ -52,13 +53,13 @@ func (s *Server) makeProviders() []provider.Provider {
 			add("http", p.HTTP, func() provider.Provider { return http.New(p.HTTP, http.Options{Log: s.component("http")}) })
 		}
 		if p.Swarm != nil {
-			add("swarm", []any{p.Swarm, p.Docker, compat}, func() provider.Provider {
-				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping})
+			add("swarm", []any{p.Swarm, p.Docker, compat, hold}, func() provider.Provider {
+				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping, Hold: hold})
 			})
 		}
 		if p.Docker != nil {
-			add("docker", []any{p.Docker, compat}, func() provider.Provider {
-				return docker.New(p.Docker, docker.Options{Log: s.component("docker"), Compat404: compat, Stopping: s.stopping})
+			add("docker", []any{p.Docker, compat, hold, ready}, func() provider.Provider {
+				return docker.New(p.Docker, docker.Options{Log: s.component("docker"), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready})
 			})
 		}
 	}
