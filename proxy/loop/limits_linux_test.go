@@ -408,3 +408,45 @@ func TestSwap(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestKept holds that a connection is kept for the next request, also where the answer ends
+// exactly with a read.
+func TestKept(t *testing.T) {
+	var conns atomic.Int32
+	ep := script(t, func(c net.Conn) {
+		conns.Add(1)
+		br := bufio.NewReader(c)
+		for {
+			r, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			var n int
+			fmt.Sscanf(r.URL.Path, "/%d", &n)
+			head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", n)
+			fmt.Fprint(c, head+strings.Repeat("x", n))
+		}
+	})
+	ed := start(t, &fixed{eps: []*exchange.Endpoint{ep}}, func(o *Options, _ *EntryPoint) { o.Loops = 1 })
+	c, err := net.Dial("tcp", ed.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	br := bufio.NewReader(c)
+	head := len("HTTP/1.1 200 OK\r\nContent-Length: 65495\r\n\r\n")
+	for _, n := range []int{0, 10, quantum - head, quantum - head + 1, quantum - head - 1, 2*quantum - head, 200_000, 10} {
+		fmt.Fprintf(c, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", n)
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); len(b) != n || err != nil {
+			t.Fatalf("%d bytes of %d, %v", len(b), n, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d connections to the server", n)
+	}
+}

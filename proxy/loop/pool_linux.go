@@ -79,7 +79,7 @@ func (l *loop) idle(p *pool, cl *client) *server {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		u.state, u.reused, u.got, u.interim, u.seen = sHead, true, false, 0, 0
-		if u.hup || u.readable || !idempotent(cl.ex.Req.Method) && l.silent(u) {
+		if u.hup || (u.readable || !idempotent(cl.ex.Req.Method)) && l.stale(u) {
 			l.drop(u)
 			continue
 		}
@@ -88,10 +88,13 @@ func (l *loop) idle(p *pool, cl *client) *server {
 	return nil
 }
 
-// silent reports that a kept connection has something to say, or its end: both make it useless.
-func (l *loop) silent(u *server) bool {
-	n, e := l.k.peek(u.fd)
-	return e != eAgain || n > 0
+// stale reports that a kept connection has something to say, or its end: both make it useless.
+func (l *loop) stale(u *server) bool {
+	if n, e := l.k.peek(u.fd); e != eAgain || n > 0 {
+		return true
+	}
+	u.readable = false
+	return false
 }
 
 // rest puts u into its pool.
@@ -112,8 +115,7 @@ func (l *loop) rest(u *server) {
 	}
 	l.wheel.set(&u.timer, d)
 	if u.readable {
-		// Only TLS servers may have more; kept for the sake of the rule.
-		l.later(&u.conn)
+		l.later(&u.conn) // the last read may have ended where the answer did
 	}
 }
 

@@ -257,7 +257,9 @@ func (l *loop) serverReadable(u *server) {
 	case sIdle:
 		// An idle server that says something says nothing that was asked for (a late answer,
 		// a goodbye): the connection cannot be trusted any more.
-		l.drop(u)
+		if u.readable && l.stale(u) {
+			l.drop(u)
+		}
 	}
 }
 
