@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-edge/sluice/acme/dns"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/router"
+	"github.com/sluice-edge/sluice/telemetry"
 )
 
 const acmeChallengePath = "/.well-known/acme-challenge/"
@@ -114,6 +115,19 @@ func (s *Server) serveHTTPChallenge(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.NotFound(w, r)
+}
+
+// orders counts the orders of certificates for the metrics.
+func (s *Server) orders() []telemetry.OrderCount {
+	m := s.acme.Load()
+	if m == nil {
+		return nil
+	}
+	var out []telemetry.OrderCount
+	for k, n := range m.Counts() {
+		out = append(out, telemetry.OrderCount{Resolver: k.Resolver, Result: k.Result, N: n})
+	}
+	return out
 }
 
 // watchCertificates swaps certificate, key and CA files when they change on disk.

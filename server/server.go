@@ -112,9 +112,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.client = upstream.New(upstream.Options{})
 	s.state = middleware.NewState()
-	s.book = balance.NewBook(upstream.Prober{}, balance.Events{Health: s.healthChanged})
+	s.book = balance.NewBook(upstream.Prober{}, balance.Events{Health: s.healthChanged, Unready: s.unready})
 	if s.hub, err = telemetry.New(telemetry.Options{
-		Static: o.Static, Stdout: o.Stdout, Certificates: s.leaves, ServersUp: s.serversUp, Connections: s.connections, Log: s.component("telemetry"),
+		Static: o.Static, Stdout: o.Stdout, Certificates: s.leaves, ServersUp: s.serversUp, Connections: s.connections, Orders: s.orders,
+		Log: s.component("telemetry"),
 	}); err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ type collector struct {
 
 	reloads, lastReload, connections *prometheus.Desc
 	notAfter, retries, serverUp      *prometheus.Desc
-	reasons, dropped                 *prometheus.Desc
+	reasons, dropped, orders         *prometheus.Desc
 }
 
 // family describes the series of entry points, of routers or of services.
@@ -40,6 +40,7 @@ func newCollector(h *Hub) *collector {
 		retries:     desc("traefik_service_retries_total", "How many request retries happened on a service.", "service"),
 		serverUp:    desc("traefik_service_server_up", "service server is up, described by gauge value of 0 or 1.", "service", "url"),
 		reasons:     desc("sluice_errors_total", "Answers the edge made itself, by reason.", "reason"),
+		orders:      desc("sluice_acme_orders_total", "Orders of certificates, by how they ended: obtained, network, rate_limited, ledger, preflight, challenge or other.", "resolver", "result"),
 		dropped:     desc("sluice_access_log_dropped_lines_total", "Lines of the access log dropped as its file could not keep up."),
 	}
 }
@@ -104,6 +105,11 @@ func (c *collector) sendState(out chan<- prometheus.Metric) {
 	}
 	if h.certificates != nil {
 		c.sendCertificates(out)
+	}
+	if h.orders != nil {
+		for _, o := range h.orders() {
+			send(out, c.orders, prometheus.CounterValue, float64(o.N), o.Resolver, o.Result)
+		}
 	}
 	if h.serversUp != nil {
 		for _, s := range h.serversUp() {

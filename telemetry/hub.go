@@ -34,6 +34,8 @@ type Options struct {
 	ServersUp    func() []ServerUp
 	// Connections returns the open connections of entry points; asked on each scrape, may be nil.
 	Connections func() []OpenConnections
+	// Orders returns the orders of certificates since the start; asked on each scrape, may be nil.
+	Orders func() []OrderCount
 	// Location is the time zone of local times; nil means the system's.
 	Location *time.Location
 	Log      zerolog.Logger
@@ -43,6 +45,12 @@ type Options struct {
 type OpenConnections struct {
 	EntryPoint, Protocol string
 	Open                 int
+}
+
+// OrderCount counts the orders of a certificate resolver that ended in one way.
+type OrderCount struct {
+	Resolver, Result string
+	N                uint64
 }
 
 // ServerUp is the state of a server under a health check.
@@ -84,7 +92,8 @@ type Hub struct {
 	shared   []*Shard
 	poke     chan struct{}
 
-	open func() []OpenConnections
+	open   func() []OpenConnections
+	orders func() []OrderCount
 
 	mu      sync.Mutex // shards
 	shards  []*Shard
@@ -106,7 +115,7 @@ func New(o Options) (*Hub, error) {
 		o.Stdout = os.Stdout
 	}
 	h := &Hub{
-		certificates: o.Certificates, serversUp: o.ServersUp, open: o.Connections, location: o.Location, log: o.Log,
+		certificates: o.Certificates, serversUp: o.ServersUp, open: o.Connections, orders: o.Orders, location: o.Location, log: o.Log,
 		poke: make(chan struct{}, 1), stdout: o.Stdout,
 	}
 	h.settings.Store(&settings{})

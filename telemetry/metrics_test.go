@@ -192,6 +192,7 @@ func TestStateSeries(t *testing.T) {
 	h, err := New(Options{
 		Static:       prometheusOn(&config.Static{}, nil),
 		Certificates: func() []*x509.Certificate { return []*x509.Certificate{cert, cert, nil} },
+		Orders:       func() []OrderCount { return []OrderCount{{"le", "obtained", 3}} },
 		ServersUp:    func() []ServerUp { return []ServerUp{{"s@file", "http://h:1", true}, {"s@file", "http://h:2", false}} },
 	})
 	if err != nil {
@@ -203,6 +204,7 @@ func TestStateSeries(t *testing.T) {
 		`traefik_tls_certs_not_after{cn="c one",sans="a.test,b.test",serial="7"}`: "1.8e+09",
 		`traefik_service_server_up{service="s@file",url="http://h:1"}`:            "1",
 		`traefik_service_server_up{service="s@file",url="http://h:2"}`:            "0",
+		`sluice_acme_orders_total{resolver="le",result="obtained"}`:               "3",
 		`traefik_config_reloads_total`:                                            "1",
 		`traefik_config_last_reload_success`:                                      "0",
 	})

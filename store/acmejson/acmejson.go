@@ -70,6 +70,7 @@ func Open(path string) (*Store, error) {
 	if st.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s holds private keys and has mode %o; run: chmod 600 %s", path, st.Mode().Perm(), path)
 	}
+	sweep(path)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -92,6 +93,18 @@ func Open(path string) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// leftover is the age from which a temporary file is one that a killed process left behind.
+const leftover = 10 * time.Minute
+
+func sweep(path string) {
+	files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".*")) // the pattern is right
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil && time.Since(st.ModTime()) > leftover {
+			_ = os.Remove(f) // the next start tries again
+		}
+	}
 }
 
 // Name is the part of a certificate's key that stands for its names.

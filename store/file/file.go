@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sluice-edge/sluice/store"
 	"github.com/sluice-edge/sluice/store/seal"
@@ -67,8 +68,17 @@ func open(dir string, f format) (*Store, error) {
 	if st.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s holds private keys and has mode %o; run: chmod 700 %s", dir, st.Mode().Perm(), dir)
 	}
+	files, _ := filepath.Glob(filepath.Join(dir, locksDir, "new.*")) // the pattern is right
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil && time.Since(st.ModTime()) > leftover {
+			_ = os.Remove(f) // the next start tries again
+		}
+	}
 	return &Store{dir: dir, format: f}, nil
 }
+
+// leftover is the age from which a temporary file is one that a killed process left behind.
+const leftover = 10 * time.Minute
 
 func (s *Store) file(key string) string { return filepath.Join(s.dir, s.format.path(key)) }
 
