@@ -17,6 +17,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/rs/zerolog"
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/config/decode"
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/telemetry"
 )
@@ -69,6 +70,7 @@ type entry struct {
 	checked  bool      // sig has been dealt with
 	since    time.Time // when it was first seen to differ from what was dealt with; zero if it does not
 	data     string    // as read last, after the template
+	versions decode.Versions
 	config   *config.Dynamic
 	problems []config.Problem
 }

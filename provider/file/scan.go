@@ -2,6 +2,7 @@ package file
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -180,7 +181,7 @@ func (p *Provider) read(name string, e *entry, sig signature, now time.Time, sta
 		problems = []config.Problem{unreadable(name, cause(err))}
 	} else {
 		var text string
-		next, text, problems = p.decode(name, data)
+		next, text, problems = p.decode(&e.versions, name, data)
 		if next != nil && e.config != nil && text == e.data && slices.Equal(problems, e.problems) {
 			e.sig, e.checked, e.since = sig, true, time.Time{}
 			return 0
@@ -237,7 +238,7 @@ func slurp(name string) ([]byte, writer, signature, error) {
 
 // decode gives the configuration of a file, or nil and why it cannot be used. A file is
 // used as a whole or not at all: half of an edit is nobody's wish.
-func (p *Provider) decode(name string, data []byte) (*config.Dynamic, string, []config.Problem) {
+func (p *Provider) decode(v *decode.Versions, name string, data []byte) (*config.Dynamic, string, []config.Problem) {
 	text, problem := render(name, data)
 	if problem != nil {
 		return nil, "", []config.Problem{*problem}
@@ -246,7 +247,7 @@ func (p *Provider) decode(name string, data []byte) (*config.Dynamic, string, []
 		p.log.Debug().Str(telemetry.File, name).Str("content", string(text)).Msg("generated configuration")
 	}
 	dyn := &config.Dynamic{}
-	problems, err := decode.File(name, text, dyn)
+	problems, err := v.File(name, text, dyn)
 	if err != nil {
 		var de *decode.Error
 		if errors.As(err, &de) {
@@ -292,6 +293,10 @@ func join(files map[string]*entry) (*config.Dynamic, []config.Problem) {
 			continue
 		}
 		j := joiner{file: name, owners: owners, problems: &problems}
+		if len(files) == 1 && !hasNil(c) {
+			out.HTTP, out.TCP, out.UDP, out.TLS = cmp.Or(c.HTTP, out.HTTP), cmp.Or(c.TCP, out.TCP), cmp.Or(c.UDP, out.UDP), c.TLS
+			return out, problems
+		}
 		if h := c.HTTP; h != nil {
 			add(j, "router", &out.HTTP.Routers, h.Routers)
 			add(j, "service", &out.HTTP.Services, h.Services)
@@ -318,6 +323,24 @@ func join(files map[string]*entry) (*config.Dynamic, []config.Problem) {
 		}
 	}
 	return out, problems
+}
+
+// hasNil reports whether an object is named and nothing said about it, which join drops.
+func hasNil(c *config.Dynamic) bool {
+	h, t, u := cmp.Or(c.HTTP, &config.HTTP{}), cmp.Or(c.TCP, &config.TCP{}), cmp.Or(c.UDP, &config.UDP{})
+	l := cmp.Or(c.TLS, &config.TLS{})
+	return anyNil(h.Routers) || anyNil(h.Services) || anyNil(h.Middlewares) || anyNil(h.ServersTransports) ||
+		anyNil(t.Routers) || anyNil(t.Services) || anyNil(t.Middlewares) || anyNil(t.ServersTransports) ||
+		anyNil(u.Routers) || anyNil(u.Services) || anyNil(l.Options) || anyNil(l.Stores)
+}
+
+func anyNil[T any](m map[string]*T) bool {
+	for _, v := range m {
+		if v == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // byPath orders files directory by directory.
