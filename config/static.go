@@ -375,6 +375,7 @@ func (e *Engine) SetDefaults() {
 // DockerProvider reads containers. Its embedded fields are keys of its own level.
 type DockerProvider struct {
 	Engine `json:",inline"`
+	Sluice *DockerSluice `json:"sluice,omitempty"`
 }
 
 // SwarmProvider reads Swarm services.

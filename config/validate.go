@@ -233,6 +233,7 @@ func (c *checker) providers() {
 	}
 	if d := p.Docker; d != nil {
 		c.engine("providers.docker.endpoint", d.Endpoint)
+		c.hosts(d)
 	}
 	if d := p.Swarm; d != nil {
 		c.engine("providers.swarm.endpoint", d.Endpoint)

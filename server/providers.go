@@ -61,6 +61,11 @@ func (s *Server) makeProviders() []provider.Provider {
 			add("docker", []any{p.Docker, compat, hold, ready}, func() provider.Provider {
 				return docker.New(p.Docker, docker.Options{Log: s.component("docker"), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready})
 			})
+			for name, cfg := range p.Docker.Further() {
+				add(name, []any{cfg, compat, hold, ready}, func() provider.Provider {
+					return docker.New(cfg, docker.Options{Name: name, Log: s.component(name), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready})
+				})
+			}
 		}
 	}
 	s.made = made
