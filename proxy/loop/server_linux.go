@@ -446,11 +446,17 @@ func (l *loop) head(cl *client, u *server) []byte {
 	return l.ob
 }
 
-// altSvc offers HTTP/3.
+// altSvc offers HTTP/3, before what the server says itself.
 func (l *loop) altSvc(cl *client) {
-	if v := cl.entry.cfg.AltSvc; v != "" && cl.tls != nil && !cl.ex.Resp.Fields.Has("Alt-Svc") {
-		cl.ex.Resp.Fields.Add("Alt-Svc", v)
+	v, f := cl.entry.cfg.AltSvc, &cl.ex.Resp.Fields
+	if v == "" || cl.tls == nil {
+		return
 	}
+	if i := f.Index("Alt-Svc", 0); i >= 0 {
+		own := f.At(i)
+		v, own.Value = own.Value, v
+	}
+	f.Add("Alt-Svc", v)
 }
 
 // readAnswer reads more of the answer's body and passes it on.
