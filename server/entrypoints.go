@@ -82,8 +82,13 @@ func (e *pointError) Error() string {
 func (e *pointError) Unwrap() error { return e.err }
 
 func (s *Server) newEntryPoint(name string, ep *config.EntryPoint) (*entrypoint.EntryPoint, error) {
+	dress, err := s.dress()
+	if err != nil {
+		return nil, err
+	}
 	cfg := entrypoint.Config{
-		Name: name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
+		Dress: dress,
+		Name:  name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
 		Log: s.component("entrypoint"), TLS: s.certs.ConfigFor,
 		Listeners: s.sockets.takeTCP(name), FinishHalfClosed: s.sluice().FinishHalfClosed,
 		ReadTotal:    s.sluice().ReadTimeoutMode == "total",

@@ -64,7 +64,7 @@ func (l *lane) listen(ep *entrypoint.EntryPoint, addr string, t *net.TCPListener
 	}
 	le := loop.EntryPoint{
 		Name: ep.Name(), Addr: addr, Listener: t, ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
-		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
+		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, Dress: cfg.Dress, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
 	if pp := cfg.EP.ProxyProtocol; pp != nil {
 		le.ProxyInsecure = pp.Insecure

@@ -30,6 +30,7 @@ var rooms = []room{
 
 	// In proxy: entrypoint -> {loop, serve, stream} -> {upstream, balance} -> wire -> exchange.
 	{"proxy/exchange", []string{"config", "telemetry"}},
+	{"proxy/page", []string{"proxy/exchange"}},
 	{"proxy/wire", []string{"config", "telemetry", "proxy/exchange", "proxy/wire"}},
 	{"proxy/balance", []string{"config", "telemetry", "proxy/exchange", "proxy/wire"}},
 	{"proxy/upstream", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire"}},

@@ -21,8 +21,9 @@ type Prober interface {
 type Events struct {
 	// Health is called when a health check changes the state of a server.
 	Health func(service, url string, up bool, cause error)
-	// Unready is called when a server enters rotation though it never passed its readiness probe.
-	Unready func(service, url, origin, probe string, cause error)
+	// Unready is called when a server enters rotation though it never passed its readiness
+	// probe: Book.Unready has one more.
+	Unready func()
 }
 
 // Book keeps live endpoint state across tables. It is safe for concurrent use.
@@ -41,6 +42,7 @@ type Book struct {
 	wake       chan struct{}
 	// starting are endpoints whose readiness probe is to be begun.
 	starting []starting
+	unready  map[*exchange.Endpoint]Unready
 	held     atomic.Int64 // requests that wait at gates
 }
 
@@ -156,6 +158,7 @@ func (d *Draft) Commit() {
 	for k, ep := range b.endpoints {
 		if d.endpoints[k] != ep {
 			ep.Gone.Store(true)
+			delete(b.unready, ep)
 		}
 	}
 	for _, ep := range d.endpoints {

@@ -1,7 +1,9 @@
 package balance
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -11,9 +13,9 @@ import (
 )
 
 const (
-	// readyLimit is how long a server may take to pass its readiness probe; then it enters
+	// ReadyLimit is how long a server may take to pass its readiness probe; then it enters
 	// rotation as it is, and a Problem says so.
-	readyLimit = 60 * time.Second
+	ReadyLimit = 60 * time.Second
 	// readyMin and readyMax bound the pause between two probes: a fiftieth of the time it has
 	// taken so far, so that a server that starts fast is found fast.
 	readyMin = 2 * time.Millisecond
@@ -54,10 +56,8 @@ func (b *Book) probe(ctx context.Context, s starting) {
 		switch {
 		case ctx.Err() != nil || s.ep.Gone.Load():
 			return
-		case err != nil && took >= readyLimit:
-			if b.events.Unready != nil {
-				b.events.Unready(s.service, s.ep.URL, s.ep.Origin, s.probe, err)
-			}
+		case err != nil && took >= ReadyLimit:
+			b.enterUnready(s, err)
 		case err != nil:
 			if !sleep(ctx, min(max(took/50, readyMin), readyMax)) {
 				return
@@ -73,6 +73,38 @@ func (b *Book) probe(ctx context.Context, s starting) {
 		}
 		return
 	}
+}
+
+// Unready is a server that entered rotation though it never passed its readiness probe.
+type Unready struct {
+	Service, URL, Origin, Probe string
+	Cause                       error
+}
+
+func (b *Book) enterUnready(s starting, cause error) {
+	b.mu.Lock()
+	if b.unready == nil {
+		b.unready = map[*exchange.Endpoint]Unready{}
+	}
+	if !s.ep.Gone.Load() {
+		b.unready[s.ep] = Unready{s.service, s.ep.URL, s.ep.Origin, s.probe, cause}
+	}
+	b.mu.Unlock()
+	if b.events.Unready != nil {
+		b.events.Unready()
+	}
+}
+
+// Unready lists the servers that entered rotation without having passed their probe.
+func (b *Book) Unready() []Unready {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]Unready, 0, len(b.unready))
+	for _, u := range b.unready {
+		out = append(out, u)
+	}
+	slices.SortFunc(out, func(x, y Unready) int { return cmp.Or(cmp.Compare(x.Service, y.Service), cmp.Compare(x.URL, y.URL)) })
+	return out
 }
 
 // sleep waits, and reports false if ctx ended meanwhile.

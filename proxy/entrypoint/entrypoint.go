@@ -42,6 +42,8 @@ type Config struct {
 	ReadTotal bool
 	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's answers.
 	ReasonHeader bool
+	// Dress may give answers of the edge other bodies; nil never does.
+	Dress func(*exchange.Exchange)
 	// FinishHalfClosed finishes answers for clients that have closed their sending half.
 	FinishHalfClosed bool
 	// AltSvc is added to answers over TLS where not empty. It is filled in where EP offers HTTP/3.
@@ -155,7 +157,7 @@ func New(cfg Config) (*EntryPoint, error) {
 func serveConfig(cfg *Config, fw *wire.Forwarding) serve.Config {
 	sc := serve.Config{
 		EntryPoint: cfg.Name, Client: cfg.Client, Forwarding: fw, Records: cfg.Records, Wants: cfg.Wants, Log: cfg.Log,
-		MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
+		MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, Dress: cfg.Dress, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
 	if t := cfg.EP.Transport; t != nil {
 		sc.KeepAliveMaxTime, sc.KeepAliveMaxRequests = time.Duration(t.KeepAliveMaxTime), t.KeepAliveMaxRequests

@@ -57,6 +57,9 @@ func (l *loop) answer(cl *client) {
 	if fatal(ex.Reason) || l.leaving(cl) || !cl.bodyDone && (cl.cont || cl.framing == exchange.Sized && cl.left > maxDrain) {
 		cl.closing = true
 	}
+	if dress := cl.entry.cfg.Dress; dress != nil && ex.Reason != exchange.NoReason {
+		dress(ex)
+	}
 	body := ex.Body
 	resp.Framing, resp.Length = exchange.Sized, int64(len(body))
 	if resp.Status == http.StatusNoContent || resp.Status == http.StatusNotModified {

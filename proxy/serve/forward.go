@@ -66,6 +66,9 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch res {
 	case upstream.Answered:
+		if l != nil {
+			l.s.dress(ex)
+		}
 		if sendReply(sink, ex) != nil {
 			panic(http.ErrAbortHandler)
 		}

@@ -121,7 +121,15 @@ func (l *life) answer() (cut bool) {
 	if fatal(ex.Reason) || l.front.stranded() {
 		l.front.doomed()
 	}
+	l.s.dress(ex)
 	return sendReply(l.front, ex) != nil
+}
+
+// dress lets the entry point change an answer of the edge.
+func (s *Server) dress(ex *exchange.Exchange) {
+	if s.cfg.Dress != nil && ex.Reason != exchange.NoReason {
+		s.cfg.Dress(ex)
+	}
 }
 
 // fatal reports the reasons after which a connection cannot go on: its next byte may be

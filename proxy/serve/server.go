@@ -62,6 +62,8 @@ type Config struct {
 	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's own
 	// answers in the same field.
 	ReasonHeader bool
+	// Dress may give an answer of the edge another body, before it is sent; nil never does.
+	Dress func(*exchange.Exchange)
 	// AltSvc is added to answers on TLS connections where not empty: HTTP/3 is offered.
 	AltSvc string
 }

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/balance"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/page"
+)
+
+// dress is what gives answers of the edge a page for browsers; nil where sluice.pages is off.
+func (s *Server) dress() (func(*exchange.Exchange), error) {
+	p := s.sluice().Pages
+	if p == nil {
+		return nil, nil
+	}
+	set, err := page.Load(p.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("sluice.pages.dir: %w", err)
+	}
+	return set.Dress, nil
+}
+
+// unready publishes anew: the Problems of the table do not know yet that a server entered
+// rotation without having passed its readiness probe.
+func (s *Server) unready() {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.merged != nil {
+		s.publishLocked(s.merged)
+	}
+}
+
+// unreadyProblems tells of servers that have not passed their readiness probe in time.
+func (s *Server) unreadyProblems() []config.Problem {
+	var out []config.Problem
+	for _, u := range s.book.Unready() {
+		out = append(out, config.Problem{
+			Source: u.Origin, Object: "service " + u.Service, Code: config.CodeUnreachable, Severity: config.Warning,
+			Text:       fmt.Sprintf("%s has not passed its readiness probe (%s) within %v and gets requests nevertheless: %v", u.URL, u.Probe, balance.ReadyLimit, u.Cause),
+			Suggestion: "look at the label of the port and at the networks; the label sluice.ready chooses the probe",
+		})
+	}
+	return out
+}
