@@ -134,16 +134,16 @@ func (s *services) build(name string, info *config.ServiceInfo, stack []string) 
 			return balance.Child{Name: name, Handler: http.HandlerFunc(teapot)}, nil
 		}
 	}
-	switch kinds := serviceKinds(info.Service); len(kinds) {
+	cfg := info.Service
+	if cfg.LoadBalancer != nil && cfg.Weighted == nil && cfg.HighestRandomWeight == nil && cfg.Mirroring == nil && cfg.Failover == nil {
+		return s.loadBalancer(name, info) // nearly all are
+	}
+	switch kinds := serviceKinds(cfg); len(kinds) {
 	case 0:
 		return balance.Child{}, errors.New("the service has no kind; set loadBalancer")
 	case 1:
 	default:
 		return balance.Child{}, fmt.Errorf("the service has two kinds, %s and %s", kinds[0], kinds[1])
-	}
-	cfg := info.Service
-	if cfg.LoadBalancer != nil {
-		return s.loadBalancer(name, info)
 	}
 	d, f := s.c.table.draft, s.c.in.Parts.Forward
 	stack = append(slices.Clone(stack), name)

@@ -87,15 +87,18 @@ type Draft struct {
 	starting   []starting
 }
 
-// Begin starts a Draft.
+// Begin starts a Draft. Its maps have the size of the live ones: growing them would be a
+// good part of the cost of a change among thousands of services.
 func (b *Book) Begin() *Draft {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return &Draft{
 		book:       b,
-		endpoints:  map[endpointKey]*exchange.Endpoint{},
-		fenced:     map[*exchange.Endpoint]bool{},
-		balancers:  map[string]*LoadBalancer{},
-		positions:  map[string]*rotation{},
-		gates:      map[string]*gate{},
+		endpoints:  make(map[endpointKey]*exchange.Endpoint, len(b.endpoints)),
+		fenced:     make(map[*exchange.Endpoint]bool, len(b.endpoints)),
+		balancers:  make(map[string]*LoadBalancer, len(b.balancers)),
+		positions:  make(map[string]*rotation, len(b.positions)),
+		gates:      make(map[string]*gate, len(b.gates)),
 		transports: map[string]*exchange.Transport{},
 	}
 }
