@@ -297,8 +297,12 @@ func (l *loop) readProxy(cl *client, b []byte) ([]byte, bool) {
 // prior knowledge to the handler lane. more is set where b may be the beginning of that.
 func (l *loop) leaves(cl *client, b []byte) (gone, more bool) {
 	switch {
-	case b[0] == 0x16 && cl.entry.cfg.TLS != nil:
-		l.handshake(cl, b)
+	case (b[0] == 0x16 || b[0] == 0x80) && cl.entry.cfg.TLS != nil: // 0x80 is SSL 2.0, which crypto/tls refuses
+		if _, _, err := wire.PeekHello(b); err == wire.ErrHello {
+			l.kill(cl) // without a word, as the reference does
+		} else {
+			l.handshake(cl, b)
+		}
 		return true, false
 	case b[0] == 'P':
 		yes, more := wire.IsPreface(b)
