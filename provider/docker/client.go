@@ -27,8 +27,35 @@ import (
 )
 
 // defaultEndpoint is the endpoint where none is configured; there, and only there,
-// DOCKER_HOST counts.
+// DOCKER_HOST counts, and the sockets of Podman.
 const defaultEndpoint = "unix:///var/run/docker.sock"
+
+// findEndpoint gives the endpoint to use. Where the default is asked for and does not exist,
+// it is a socket of Podman: the user's, else the machine's.
+func findEndpoint(configured string, env func(string) string, there func(path string) bool) string {
+	if cmp.Or(configured, defaultEndpoint) != defaultEndpoint {
+		return configured
+	}
+	if host := env(client.EnvOverrideHost); host != "" {
+		return host
+	}
+	if there(strings.TrimPrefix(defaultEndpoint, "unix://")) {
+		return defaultEndpoint
+	}
+	for _, dir := range []string{env("XDG_RUNTIME_DIR"), "/run"} {
+		if path := dir + "/podman/podman.sock"; filepath.IsAbs(dir) && there(path) {
+			return "unix://" + path
+		}
+	}
+	return defaultEndpoint
+}
+
+// socketThere reports whether path exists. One that may not be looked at counts: the error of
+// asking it says more.
+func socketThere(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
 
 // dialTimeout bounds a connection attempt to the engine. A dead host must not hold up
 // the next attempt for the minutes TCP would take.
@@ -38,10 +65,7 @@ const dialTimeout = 10 * time.Second
 // API version is negotiated with the first request, or taken from DOCKER_API_VERSION.
 // Nothing is asked yet. Endpoints are unix, npipe, tcp, http, https and ssh addresses.
 func NewClient(e *config.Engine) (*client.Client, string, error) {
-	endpoint := cmp.Or(e.Endpoint, defaultEndpoint)
-	if env := os.Getenv(client.EnvOverrideHost); endpoint == defaultEndpoint && env != "" {
-		endpoint = env
-	}
+	endpoint := findEndpoint(e.Endpoint, os.Getenv, socketThere)
 	opts, err := transportOptions(e, endpoint)
 	if err != nil {
 		return nil, endpoint, fmt.Errorf("endpoint %q: %w", endpoint, err)

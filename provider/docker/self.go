@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"net"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -77,12 +78,17 @@ func FindSelf(ctx context.Context, cli *client.Client, timeout time.Duration) Se
 	return self
 }
 
-// hostAddress is where containers in host mode are to be reached: the loopback address
-// if this program shares the host's network, else the name that Docker Desktop, Podman
+// hostAddress is where containers in host mode are to be reached: the engine's host for a
+// further engine, the loopback address if this program shares the host's network, else the name that Docker Desktop, Podman
 // or "extra_hosts" give the host, else the gateway of the own network.
 func (p *Provider) hostAddress() string {
 	if p.hostAddr != "" {
 		return p.hostAddr
+	}
+	// The first engine may be asked through a proxy of this machine; a further one is elsewhere.
+	if host := remoteHost(p.engine.Endpoint); host != "" && p.opts.Name != "" && p.self.ID == "" {
+		p.hostAddr = host
+		return host
 	}
 	p.hostAddr = "127.0.0.1"
 	if p.self.ID == "" || p.self.Host {
@@ -101,4 +107,17 @@ func (p *Provider) hostAddress() string {
 		p.hostAddr = p.self.Gateway
 	}
 	return p.hostAddr
+}
+
+// remoteHost is the machine of an engine that is reached over the network; empty for sockets, and for the loopback address.
+func remoteHost(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme == "unix" || u.Scheme == "npipe" {
+		return ""
+	}
+	host := u.Hostname()
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
+		return ""
+	}
+	return host
 }
