@@ -28,6 +28,7 @@ type talker struct {
 	finals int
 	bytes  int
 	raw    bool // after a 101
+	gone   bool // closed by the script: what still comes is not looked at
 	tunnel []byte
 	end    error // why reading ended
 	ended  bool
@@ -67,6 +68,12 @@ func (c *counted) Read(p []byte) (int, error) {
 
 func (t *talker) answer(br *bufio.Reader) error {
 	head, err := readHead(br)
+	t.mu.Lock()
+	gone := t.gone
+	t.mu.Unlock()
+	if gone {
+		return io.EOF
+	}
 	if err != nil {
 		if head != "" {
 			t.note(func() { fmt.Fprintf(&t.text, "  part of a head %q\n", head) })
@@ -185,9 +192,11 @@ func (t *talker) play(script []string) (gone bool) {
 		case "@half":
 			_ = t.c.(interface{ CloseWrite() error }).CloseWrite()
 		case "@close":
+			t.note(func() { t.gone = true })
 			_ = t.c.Close()
 			return true
 		case "@reset":
+			t.note(func() { t.gone = true })
 			raw := t.c
 			if tc, ok := raw.(*tls.Conn); ok {
 				raw = tc.NetConn()
