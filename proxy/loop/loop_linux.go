@@ -298,7 +298,7 @@ type turnTimes [7]atomic.Uint64
 var turnBounds = [...]int64{1e5, 5e5, 1e6, 5e6, 20e6, 100e6}
 
 // reportEvery bounds how often slow turns are logged.
-const reportEvery = int64(10 * time.Second)
+const reportEvery = int64(time.Minute)
 
 // watchdog notes how long a turn took: whatever stalls one stalls every connection of the loop.
 func (l *loop) watchdog(d int64) {
