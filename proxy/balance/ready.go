@@ -20,8 +20,9 @@ const (
 	// taken so far, so that a server that starts fast is found fast.
 	readyMin = 2 * time.Millisecond
 	readyMax = 250 * time.Millisecond
-	// readyTimeout bounds one probe.
+	// readyTimeout bounds one probe, readyDial the first connection.
 	readyTimeout = 2 * time.Second
+	readyDial    = 40 * time.Millisecond
 )
 
 // starting is a server that must pass a probe before its first request.
@@ -49,7 +50,11 @@ func (b *Book) probe(ctx context.Context, s starting) {
 	}
 	began := time.Now()
 	for {
-		pctx, cancel := context.WithTimeout(ctx, readyTimeout)
+		limit := readyTimeout
+		if hc.Mode == config.ReadyTCP { // what is lost while the address comes up is repeated by the kernel after a second only
+			limit = min(readyDial+time.Since(began), readyTimeout)
+		}
+		pctx, cancel := context.WithTimeout(ctx, limit)
 		err := b.prober.Probe(pctx, s.ep, hc)
 		cancel()
 		took := time.Since(began)
