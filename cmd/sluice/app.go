@@ -65,6 +65,9 @@ func (p *program) dispatch(app *cli.App, args []string) ([]string, error) {
 		}
 		return nil, fmt.Errorf("there is no command %q; there are %s", first, strings.Join(names, ", "))
 	}
+	if first == "explain" {
+		return append(args[:1:1], flagsFirst(app.Command(first), args[1:])...), nil
+	}
 	return args, nil
 }
 
@@ -77,7 +80,7 @@ func (p *program) app() *cli.App {
 		CommandNotFound: func(*cli.Context, string) {},
 		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
 		Commands: []*cli.Command{
-			p.runCommand(), p.checkCommand(), p.healthCommand(), p.configCommand(), p.passwdCommand(), p.certsCommand(),
+			p.runCommand(), p.checkCommand(), p.explainCommand(), p.healthCommand(), p.configCommand(), p.passwdCommand(), p.certsCommand(),
 			p.versionCommand(), p.completionCommand(), p.manCommand(), p.whoamiCommand(), p.wordsCommand(),
 			{Name: "help", Aliases: []string{"h"}, Usage: "show this help, or that of a command", ArgsUsage: "[command]", HideHelp: true, Action: p.help},
 		},

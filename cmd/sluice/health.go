@@ -49,9 +49,15 @@ func pingURL(s *config.Static) (string, error) {
 	if s.Ping == nil {
 		return "", errors.New("ping is not switched on; add --ping")
 	}
-	e := s.EntryPoints[s.Ping.EntryPoint]
+	base, err := localURL(s, s.Ping.EntryPoint)
+	return base + "/ping", err
+}
+
+// localURL is how this machine reaches an entry point.
+func localURL(s *config.Static, entryPoint string) (string, error) {
+	e := s.EntryPoints[entryPoint]
 	if e == nil {
-		return "", fmt.Errorf("there is no entry point %q for ping", s.Ping.EntryPoint)
+		return "", fmt.Errorf("there is no entry point %q", entryPoint)
 	}
 	_, hostport, err := config.SplitAddress(e.Address)
 	if err != nil {
@@ -68,7 +74,7 @@ func pingURL(s *config.Static) (string, error) {
 	if e.HTTP.TLS != nil {
 		scheme = "https"
 	}
-	return scheme + "://" + net.JoinHostPort(host, port) + "/ping", nil
+	return scheme + "://" + net.JoinHostPort(host, port), nil
 }
 
 func ping(ctx context.Context, target string) error {
