@@ -43,7 +43,7 @@ func bodies() []case_ {
 		{name: "continue with length zero", send: post("Content-Length: 0\r\nExpect: 100-continue\r\n", ""), want: "200 open", seen: 1},
 		{name: "continue in HTTP/1.0", send: []string{"POST / HTTP/1.0\r\nHost: $H\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi"}, want: "200 closed", seen: 1, has: []string{`"hi" whole true`}},
 		{name: "continue without a route", send: []string{"POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"}, want: "404 closed"},
-		{name: "answer before the body's end", send: []string{post("Content-Length: 10\r\n", "hello")[0], "@answer", "world"}, say: []string{"@early", ok, "@body"}, want: "200 open", seen: 1, differs: "what of the body was forwarded is a matter of time"},
+		{name: "answer before the body's end", send: []string{post("Content-Length: 10\r\n", "hello")[0], "@answer", "world"}, say: []string{"@early", ok, "@body"}, want: "200 open|200 closed", seen: 1, differs: "what of the body was forwarded, and whether it came soon enough to be read, is a matter of time"},
 		{name: "answer before the body's end, which comes", send: []string{post("Content-Length: 10\r\n", "hello")[0], "@some", "world"}, say: []string{"@early", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", "@body", "k"}, want: "200 open", seen: 1, has: []string{`"helloworld" whole true`}},
 		{name: "stream both ways", send: []string{chunked("1\r\na\r\n")[0], "@some", "1\r\nb\r\n", "@wait 20ms", "0\r\n\r\n"}, say: []string{"@early", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", "@body", "1\r\ny\r\n0\r\n\r\n"}, want: "200 open", seen: 1, body: `body "xy"`, has: []string{`"ab" whole true`}},
 	}

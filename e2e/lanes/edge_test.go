@@ -155,7 +155,10 @@ func (e *edge) dial(t testing.TB, entry string) net.Conn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", e.addr[entry], 5*time.Second)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err) // this may be another goroutine than the test's
+		c, _ = net.Pipe()
+		_ = c.Close()
+		return c
 	}
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	return c
