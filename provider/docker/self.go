@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -50,6 +51,10 @@ type Self struct {
 	Host bool
 	// Gateway leads to the host.
 	Gateway string
+	// Gateways are those of all its networks, and Ingress is the range of Swarm's ingress
+	// network if it is in there.
+	Gateways []netip.Addr
+	Ingress  netip.Prefix
 }
 
 // FindSelf asks an engine for the own container, so that networks in common can be
@@ -68,11 +73,20 @@ func FindSelf(ctx context.Context, cli *client.Client, timeout time.Duration) Se
 	c := fromInspect(&r)
 	self := Self{ID: c.id, Networks: map[string]bool{}, Host: c.mode == "host"}
 	for _, n := range c.networks {
+		if g, err := netip.ParseAddr(n.Gateway); err == nil {
+			self.Gateways = append(self.Gateways, g)
+		}
 		if n.ID != "" {
 			self.Networks[n.ID] = true
 		}
 		if self.Gateway == "" {
 			self.Gateway = n.Gateway
+		}
+	}
+	if r.NetworkSettings != nil && r.NetworkSettings.Networks["ingress"] != nil {
+		n := r.NetworkSettings.Networks["ingress"]
+		if ip, err := netip.ParseAddr(n.IPAddress); err == nil {
+			self.Ingress, _ = ip.Prefix(n.IPPrefixLen)
 		}
 	}
 	return self

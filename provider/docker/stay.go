@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/client"
@@ -22,6 +23,10 @@ var errClosed = errors.New("the engine closed the stream of events")
 // of an endpoint that can never work.
 func Stay(ctx context.Context, name string, e *config.Engine, log zerolog.Logger, out chan<- provider.Update,
 	session func(context.Context, *client.Client) (bool, error)) error {
+	var watching sync.WaitGroup
+	peersCtx, cancel := context.WithCancel(ctx)
+	defer func() { cancel(); watching.Wait() }()
+	watching.Go(func() { watchPeers(peersCtx, e, log) })
 	var pause time.Duration
 	var logged string
 	for {
