@@ -251,7 +251,7 @@ func (l *loop) finish(cl *client) {
 	l.recycle(cl.in)
 	cl.in = nil
 	cl.state, cl.budget = cLinger, maxDrain
-	l.k.shut(cl.fd)
+	l.k.Shut(cl.fd)
 	l.wheel.set(&cl.timer, l.now+int64(lingerTime))
 	if cl.readable {
 		l.later(&cl.conn)
@@ -296,7 +296,7 @@ func (l *loop) cut(cl *client, o exchange.Outcome) {
 	fd := cl.fd
 	l.bury(&cl.conn)
 	l.count(cl, -1)
-	l.k.reset(fd)
+	l.k.Reset(fd)
 }
 
 // leave ends the exchange of a connection that goes in the midst of it.
@@ -327,7 +327,7 @@ func (l *loop) close(cl *client) {
 	fd := cl.fd
 	l.bury(&cl.conn)
 	l.count(cl, -1)
-	l.k.close(fd)
+	l.k.Close(fd)
 }
 
 // expired is called when a deadline is over.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
@@ -17,7 +18,7 @@ type canned struct {
 	sent            int
 }
 
-func (k *canned) read(fd int32, b []byte) (int, syscall.Errno) {
+func (k *canned) Read(fd int32, b []byte) (int, syscall.Errno) {
 	switch {
 	case fd == k.client && k.ask:
 		k.ask = false
@@ -29,7 +30,7 @@ func (k *canned) read(fd int32, b []byte) (int, syscall.Errno) {
 	return -1, syscall.EAGAIN
 }
 
-func (k *canned) write(fd int32, b []byte) (int, syscall.Errno) {
+func (k *canned) Write(fd int32, b []byte) (int, syscall.Errno) {
 	if fd == k.server {
 		k.reply = true
 	} else {
@@ -38,17 +39,17 @@ func (k *canned) write(fd int32, b []byte) (int, syscall.Errno) {
 	return len(b), 0
 }
 
-func (k *canned) peek(int32) (int, syscall.Errno) { return -1, syscall.EAGAIN }
-func (k *canned) accept(int32) (int32, netip.AddrPort, syscall.Errno) {
+func (k *canned) Peek(int32) (int, syscall.Errno) { return -1, syscall.EAGAIN }
+func (k *canned) Accept(int32) (int32, netip.AddrPort, syscall.Errno) {
 	return -1, netip.AddrPort{}, syscall.EAGAIN
 }
-func (k *canned) dial(target) (int32, bool, syscall.Errno) { return k.server, false, 0 }
-func (k *canned) dialled(int32) syscall.Errno              { return 0 }
-func (k *canned) watch(int32, uint32) syscall.Errno        { return 0 }
-func (k *canned) unwatch(int32)                            {}
-func (k *canned) shut(int32)                               {}
-func (k *canned) close(int32)                              {}
-func (k *canned) reset(int32)                              {}
+func (k *canned) Dial(epoll.Target) (int32, bool, syscall.Errno) { return k.server, false, 0 }
+func (k *canned) Dialled(int32) syscall.Errno                    { return 0 }
+func (k *canned) Watch(int32, uint32) syscall.Errno              { return 0 }
+func (k *canned) Unwatch(int32)                                  {}
+func (k *canned) Shut(int32)                                     {}
+func (k *canned) Close(int32)                                    {}
+func (k *canned) Reset(int32)                                    {}
 
 // straight routes everything to one endpoint without allocating.
 type straight struct {
@@ -80,7 +81,7 @@ func rounds(tb testing.TB, request, answer string) func() {
 	l.admit(e, k.client, netip.MustParseAddrPort("198.51.100.7:4000"))
 	evs := make([]syscall.EpollEvent, 1)
 	event := func(fd int32) {
-		evs[0] = syscall.EpollEvent{Events: epollIn, Fd: fd, Pad: int32(l.conns[fd].gen)}
+		evs[0] = syscall.EpollEvent{Events: epoll.In, Fd: fd, Pad: int32(l.conns[fd].gen)}
 		l.turn(evs)
 	}
 	event(k.server)

@@ -98,7 +98,7 @@ func (l *loop) recv(c *conn, b []byte) (int, received) {
 
 func (l *loop) recvRaw(c *conn, b []byte) (int, received) {
 	for {
-		n, e := l.k.read(c.fd, b)
+		n, e := l.k.Read(c.fd, b)
 		switch {
 		case e == syscall.EINTR:
 		case e == syscall.EAGAIN:
@@ -139,7 +139,7 @@ func (l *loop) sendRaw(c *conn, b []byte) bool {
 		return true
 	}
 	for len(b) > 0 {
-		n, e := l.k.write(c.fd, b)
+		n, e := l.k.Write(c.fd, b)
 		switch {
 		case e == syscall.EINTR:
 		case e == syscall.EAGAIN || e == 0 && n < len(b):
@@ -160,7 +160,7 @@ func (l *loop) sendRaw(c *conn, b []byte) bool {
 func (l *loop) flush(c *conn) bool {
 	b := c.out
 	for len(b) > 0 {
-		n, e := l.k.write(c.fd, b)
+		n, e := l.k.Write(c.fd, b)
 		switch {
 		case e == syscall.EINTR:
 		case e == syscall.EAGAIN || e == 0 && n < len(b):
@@ -250,7 +250,7 @@ func (l *loop) register(c *conn, fd int32) bool {
 	for int(fd) >= len(l.conns) {
 		l.conns = append(l.conns, make([]*conn, max(1024, len(l.conns)))...)
 	}
-	if e := l.k.watch(fd, c.gen); e != 0 {
+	if e := l.k.Watch(fd, c.gen); e != 0 {
 		return false
 	}
 	l.conns[fd] = c

@@ -2,9 +2,84 @@ package loop
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/wire"
 )
+
+// Entry is an entry point of a Group.
+type Entry struct {
+	g         *Group
+	cfg       EntryPoint
+	limits    wire.Limits
+	tlsConfig *tls.Config
+	addr      net.Addr
+	ending    atomic.Bool
+	matcher   atomic.Pointer[matcherBox]
+	open      atomic.Int64
+}
+
+type matcherBox struct{ exchange.Matcher }
+
+// nobody matches nothing.
+type nobody struct{}
+
+func (nobody) Match(*exchange.Exchange) (*exchange.Route, exchange.Reason) {
+	return nil, exchange.NoRouter
+}
+
+// SetMatcher swaps the routes; requests under way keep theirs.
+func (e *Entry) SetMatcher(m exchange.Matcher) { e.matcher.Store(&matcherBox{m}) }
+
+// Open is the number of its clients on the loops.
+func (e *Entry) Open() int { return int(e.open.Load()) }
+
+// Addr is where the entry point listens.
+func (e *Entry) Addr() net.Addr { return e.addr }
+
+// Adopt takes a clear connection that waits for its first request, with bytes that were read
+// from it. False leaves it where it is.
+func (e *Entry) Adopt(c net.Conn, buffered []byte) bool {
+	tr := traveller{entry: e, born: time.Now().UnixNano()}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		tr.peer = a.AddrPort()
+		tr.peer = netip.AddrPortFrom(tr.peer.Addr().Unmap(), tr.peer.Port())
+	}
+	return tr.comeBack(c, buffered)
+}
+
+func (e *Entry) raw() bool { return e.cfg.Raw != nil && e.cfg.Raw() }
+
+// readsProxy reports whether connections may begin with a PROXY header. The header of a peer
+// that is not believed is read and forgotten, as the reference does it.
+func (e *Entry) readsProxy() bool { return e.cfg.ProxyInsecure || len(e.cfg.ProxyFrom) > 0 }
+
+// believes reports whether a's PROXY headers count.
+func (e *Entry) believes(a netip.Addr) bool {
+	return e.cfg.ProxyInsecure || wire.InNetworks(e.cfg.ProxyFrom, a)
+}
+
+func (g *Group) newEntry(cfg EntryPoint) (*Entry, error) {
+	if cfg.Forwarding == nil || cfg.HandOver == nil {
+		return nil, fmt.Errorf("entry point %s: Forwarding and HandOver are needed", cfg.Name)
+	}
+	e := &Entry{g: g, cfg: cfg, limits: wire.Limits{MaxHead: cfg.MaxHead}}
+	if e.limits.MaxHead <= 0 {
+		e.limits.MaxHead = wire.DefaultMaxHead
+	}
+	e.SetMatcher(nobody{})
+	if cfg.TLS != nil {
+		e.tlsConfig = &tls.Config{GetConfigForClient: cfg.TLS, MinVersion: tls.VersionTLS10} // the callback's result says what holds
+	}
+	return e, nil
+}
 
 // CloseListener ends the accepting of new connections; what waits in the queue is taken.
 func (e *Entry) CloseListener() {
@@ -48,13 +123,13 @@ func (l *loop) stopListening(e *Entry) {
 		}
 		// What is in the queue already would be reset.
 		for {
-			fd, peer, errno := l.k.accept(ls.fd)
+			fd, peer, errno := l.k.Accept(ls.fd)
 			if errno != 0 {
 				break
 			}
 			l.admit(ls.entry, fd, peer)
 		}
-		l.k.close(ls.fd)
+		l.k.Close(ls.fd)
 		return true
 	})
 }

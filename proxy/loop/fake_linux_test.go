@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"syscall"
+
+	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 )
 
 // fake is a kernel without sockets: bytes move when the test lets them, in pieces and with
@@ -16,7 +18,7 @@ type fake struct {
 	// events wait to be given to the loop.
 	events []syscall.EpollEvent
 	// connect decides about dials; nil error makes a server.
-	connect func(to target) (s *sock, pending bool, e syscall.Errno)
+	connect func(to epoll.Target) (s *sock, pending bool, e syscall.Errno)
 	closed  int
 }
 
@@ -64,7 +66,7 @@ func (k *fake) raise(s *sock, ev uint32) {
 	}
 }
 
-func (k *fake) read(fd int32, b []byte) (int, syscall.Errno) {
+func (k *fake) Read(fd int32, b []byte) (int, syscall.Errno) {
 	s := k.socks[fd]
 	switch {
 	case len(s.rx) > 0:
@@ -79,7 +81,7 @@ func (k *fake) read(fd int32, b []byte) (int, syscall.Errno) {
 	return -1, syscall.EAGAIN
 }
 
-func (k *fake) peek(fd int32) (int, syscall.Errno) {
+func (k *fake) Peek(fd int32) (int, syscall.Errno) {
 	s := k.socks[fd]
 	switch {
 	case len(s.rx) > 0:
@@ -92,7 +94,7 @@ func (k *fake) peek(fd int32) (int, syscall.Errno) {
 	return -1, syscall.EAGAIN
 }
 
-func (k *fake) write(fd int32, b []byte) (int, syscall.Errno) {
+func (k *fake) Write(fd int32, b []byte) (int, syscall.Errno) {
 	s := k.socks[fd]
 	switch {
 	case s.broken || s.shutOut:
@@ -111,11 +113,11 @@ func (k *fake) write(fd int32, b []byte) (int, syscall.Errno) {
 	return n, 0
 }
 
-func (k *fake) accept(int32) (int32, netip.AddrPort, syscall.Errno) {
+func (k *fake) Accept(int32) (int32, netip.AddrPort, syscall.Errno) {
 	return -1, netip.AddrPort{}, syscall.EAGAIN
 }
 
-func (k *fake) dial(to target) (int32, bool, syscall.Errno) {
+func (k *fake) Dial(to epoll.Target) (int32, bool, syscall.Errno) {
 	s, pending, e := k.connect(to)
 	if e != 0 {
 		return -1, false, e
@@ -123,30 +125,30 @@ func (k *fake) dial(to target) (int32, bool, syscall.Errno) {
 	return s.fd, pending, 0
 }
 
-func (k *fake) dialled(fd int32) syscall.Errno {
+func (k *fake) Dialled(fd int32) syscall.Errno {
 	s := k.socks[fd]
 	s.dialing = false
 	return s.pending
 }
 
-func (k *fake) watch(fd int32, gen uint32) syscall.Errno {
+func (k *fake) Watch(fd int32, gen uint32) syscall.Errno {
 	s := k.socks[fd]
 	s.watch, s.gen = true, gen
 	if k.rng.IntN(2) == 0 && !s.dialing { // epoll tells at once what is ready when a descriptor is added
-		ev := uint32(epollOut)
+		ev := uint32(epoll.Out)
 		if len(s.rx) > 0 {
-			ev |= epollIn
+			ev |= epoll.In
 		}
 		k.raise(s, ev)
 	}
 	return 0
 }
 
-func (k *fake) unwatch(fd int32) { k.socks[fd].watch = false }
+func (k *fake) Unwatch(fd int32) { k.socks[fd].watch = false }
 
-func (k *fake) shut(fd int32) { k.socks[fd].shutOut = true }
+func (k *fake) Shut(fd int32) { k.socks[fd].shutOut = true }
 
-func (k *fake) close(fd int32) {
+func (k *fake) Close(fd int32) {
 	s := k.socks[fd]
 	if s.gone {
 		panic("closed twice")
@@ -163,10 +165,10 @@ func (k *fake) close(fd int32) {
 	k.closed++
 }
 
-func (k *fake) reset(fd int32) {
+func (k *fake) Reset(fd int32) {
 	s := k.socks[fd]
 	s.wasCut = true
-	k.close(fd)
+	k.Close(fd)
 }
 
 // The far end.
@@ -183,15 +185,15 @@ func (s *sock) arrive() {
 	}
 	s.rx = append(s.rx, s.flight[:n]...)
 	s.flight = s.flight[n:]
-	ev := uint32(epollIn)
+	ev := uint32(epoll.In)
 	if len(s.flight) == 0 && s.fin && !s.finIn {
 		s.finIn = true
-		ev |= epollRdHup
+		ev |= epoll.RdHup
 	} else if n == 0 {
 		return
 	}
 	if k.rng.IntN(3) == 0 {
-		ev |= epollOut // epoll tells all that is ready, not only what has changed
+		ev |= epoll.Out // epoll tells all that is ready, not only what has changed
 	}
 	k.raise(s, ev)
 }
@@ -203,7 +205,7 @@ func (s *sock) take(n int) []byte {
 	s.tx = s.tx[n:]
 	if s.full && len(s.tx) < s.room/2+1 {
 		s.full = false
-		s.k.raise(s, epollOut)
+		s.k.raise(s, epoll.Out)
 	}
 	return b
 }
@@ -217,7 +219,7 @@ func (s *sock) smash() {
 		return
 	}
 	s.broken, s.flight, s.rx, s.tx = true, nil, nil, nil
-	s.k.raise(s, epollIn|epollOut|epollErr|epollHup|epollRdHup)
+	s.k.raise(s, epoll.In|epoll.Out|epoll.Err|epoll.Hup|epoll.RdHup)
 }
 
 // finishDial lets a pending dial end.
@@ -225,9 +227,9 @@ func (s *sock) finishDial() {
 	if !s.dialing || s.gone {
 		return
 	}
-	ev := uint32(epollOut)
+	ev := uint32(epoll.Out)
 	if s.pending != 0 {
-		ev |= epollErr | epollHup | epollIn
+		ev |= epoll.Err | epoll.Hup | epoll.In
 	} else {
 		s.dialing = false
 	}

@@ -2,14 +2,13 @@ package loop
 
 import (
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 )
 
 // maxHanded is how many requests in a row may be handed over before the connection stays in
@@ -30,7 +29,7 @@ type traveller struct {
 func (l *loop) detach(cl *client) (int32, traveller) {
 	tr := traveller{cl.entry, cl.tls, cl.peer, cl.local, cl.born, cl.requests, cl.handed}
 	fd := cl.fd
-	l.k.unwatch(fd)
+	l.k.Unwatch(fd)
 	l.bury(&cl.conn)
 	l.count(cl, -1)
 	return fd, tr
@@ -59,7 +58,7 @@ func (l *loop) handOver(cl *client, cause Cause, buffered []byte) {
 
 // deliver makes a net.Conn of fd and gives it away.
 func (tr traveller) deliver(fd int32, h *Handover) {
-	nc, err := connOf(fd)
+	nc, err := epoll.Conn(fd)
 	if err != nil {
 		if h.Ex != nil {
 			h.Ex.Release(exchange.Aborted)
@@ -101,7 +100,7 @@ func (tr traveller) comeBack(c net.Conn, buffered []byte) bool {
 	if l == nil || g.draining.Load() || tr.entry.ending.Load() {
 		return false
 	}
-	fd, err := descriptor(nc)
+	fd, err := epoll.Descriptor(nc)
 	if err != nil {
 		return false
 	}
@@ -125,7 +124,7 @@ func (l *loop) adopt(tr traveller, fd int32, buffered []byte) {
 	cl := l.newClient()
 	cl.entry, cl.tls, cl.peer, cl.local, cl.born, cl.requests, cl.handed = tr.entry, tr.tls, tr.peer, tr.local, tr.born, tr.requests, tr.handed
 	if !l.register(&cl.conn, fd) {
-		l.k.close(fd)
+		l.k.Close(fd)
 		l.freeClient(cl)
 		return
 	}
@@ -146,39 +145,6 @@ func (l *loop) adopt(tr traveller, fd int32, buffered []byte) {
 	l.clientReadable(cl)
 }
 
-// connOf makes a net.Conn of a descriptor and closes that.
-func connOf(fd int32) (net.Conn, error) {
-	f := os.NewFile(uintptr(fd), "")
-	if f == nil {
-		return nil, os.ErrInvalid
-	}
-	nc, err := net.FileConn(f)
-	return nc, errors.Join(err, f.Close())
-}
-
-// descriptor returns a duplicate of c's descriptor, for a loop.
-func descriptor(c net.Conn) (int32, error) {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return -1, errors.ErrUnsupported
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return -1, err
-	}
-	fd := int32(-1)
-	var dup error
-	err = rc.Control(func(p uintptr) {
-		n, _, e := syscall.Syscall(syscall.SYS_FCNTL, p, syscall.F_DUPFD_CLOEXEC, 0)
-		if e != 0 {
-			dup = e
-			return
-		}
-		fd = int32(n)
-	})
-	return fd, errors.Join(err, dup)
-}
-
 // handshakeLimit is the time for a handshake where the entry point has none.
 const handshakeLimit = 10 * time.Second
 
@@ -196,7 +162,7 @@ func (l *loop) handshake(cl *client, b []byte) {
 
 func (tr traveller) shake(fd int32, pre []byte) {
 	e := tr.entry
-	nc, err := connOf(fd)
+	nc, err := epoll.Conn(fd)
 	if err != nil {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 	"github.com/sluice-edge/sluice/telemetry"
 )
 
@@ -33,8 +34,7 @@ type loop struct {
 	g     *Group
 	index int
 	k     kernel
-	poll  *epoll // k's, nil in tests
-	event int32  // eventfd of the inbox
+	poll  *epoll.Poll // k's, nil in tests
 
 	conns   []*conn // by descriptor
 	gen     uint32
@@ -82,7 +82,7 @@ type loop struct {
 
 func newLoop(g *Group, index int, k kernel) *loop {
 	l := &loop{
-		g: g, index: index, k: k, event: -1,
+		g: g, index: index, k: k,
 		conns: make([]*conn, 1024),
 		rb:    make([]byte, headroom+quantum+tailroom),
 		ob:    make([]byte, 0, 16<<10),
@@ -112,10 +112,10 @@ func (l *loop) run() {
 	var evs [batch]syscall.EpollEvent
 	for !l.stop {
 		// Asking without waiting first saves the scheduler's part of a system call while there is work.
-		n := l.poll.wait(evs[:], false, 0)
+		n := l.poll.Wait(evs[:], false, 0)
 		if n == 0 && len(l.ready) == 0 {
 			ms := l.wheel.wait(l.now)
-			n = l.poll.wait(evs[:], true, ms)
+			n = l.poll.Wait(evs[:], true, ms)
 		}
 		start := time.Now().UnixNano()
 		l.tell(start)
@@ -154,7 +154,7 @@ func (l *loop) turn(evs []syscall.EpollEvent) {
 
 // special handles listeners and the inbox.
 func (l *loop) special(fd int32) {
-	if fd == l.event {
+	if l.poll != nil && l.poll.Woken(fd) {
 		l.collect()
 		return
 	}
@@ -168,21 +168,21 @@ func (l *loop) special(fd int32) {
 
 // happened takes an event of a connection.
 func (l *loop) happened(c *conn, ev uint32) {
-	if ev&(epollRdHup|epollHup|epollErr) != 0 {
+	if ev&(epoll.RdHup|epoll.Hup|epoll.Err) != 0 {
 		c.hup = true
 	}
-	if c.sv != nil && c.state == sDial && ev&(epollOut|epollErr|epollHup) != 0 {
+	if c.sv != nil && c.state == sDial && ev&(epoll.Out|epoll.Err|epoll.Hup) != 0 {
 		l.dialled(c.sv)
 		if c.dead || c.state == sDial {
 			return
 		}
-	} else if ev&epollOut != 0 && len(c.out) > 0 {
+	} else if ev&epoll.Out != 0 && len(c.out) > 0 {
 		l.writable(c)
 		if c.dead {
 			return
 		}
 	}
-	if ev&(epollIn|epollRdHup|epollHup|epollErr) != 0 {
+	if ev&(epoll.In|epoll.RdHup|epoll.Hup|epoll.Err) != 0 {
 		c.readable = true
 		if c.cl != nil && c.cl.tls != nil {
 			c.cl.tls.dry = false
@@ -239,19 +239,14 @@ func (l *loop) post(f func(*loop)) bool {
 	l.inbox = append(l.inbox, f)
 	first := len(l.inbox) == 1
 	l.mu.Unlock()
-	if first && l.event >= 0 {
-		one := [8]byte{1}
-		_, _ = syscall.Write(int(l.event), one[:])
+	if first && l.poll != nil {
+		l.poll.Wake()
 	}
 	return true
 }
 
 // collect runs what was posted.
 func (l *loop) collect() {
-	if l.event >= 0 {
-		var b [8]byte
-		_, _ = syscall.Read(int(l.event), b[:])
-	}
 	l.mu.Lock()
 	l.inbox, l.taken = l.taken[:0], l.inbox
 	l.mu.Unlock()
@@ -281,14 +276,11 @@ func (l *loop) end() {
 		}
 	}
 	for _, ls := range l.listen {
-		l.k.close(ls.fd)
+		l.k.Close(ls.fd)
 	}
 	l.listen = nil
-	if l.event >= 0 {
-		l.k.close(l.event)
-	}
 	if l.poll != nil {
-		l.k.close(int32(l.poll.fd))
+		l.poll.End()
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
@@ -100,7 +101,7 @@ func newWorld(t *testing.T, seed uint64, faults bool) *world {
 	return w
 }
 
-func (w *world) connect(target) (*sock, bool, syscall.Errno) {
+func (w *world) connect(epoll.Target) (*sock, bool, syscall.Errno) {
 	rng := w.k.rng
 	if w.faults && rng.IntN(12) == 0 {
 		return nil, false, syscall.ECONNREFUSED

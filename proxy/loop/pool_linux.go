@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 )
 
 // pool holds a loop's idle connections to an endpoint, the last used at the end.
@@ -17,7 +18,7 @@ type pool struct {
 	max  int
 
 	// to is where to connect, for an address or a path; host and port where a name must be looked up.
-	to      target
+	to      epoll.Target
 	host    string
 	port    uint16
 	addrs   []netip.Addr
@@ -50,7 +51,7 @@ func newPool(ep *exchange.Endpoint, loops int) *pool {
 		p.max = max(1, (p.max+loops-1)/max(1, loops))
 	}
 	if ep.Network == "unix" {
-		p.to.path = ep.Addr
+		p.to.Path = ep.Addr
 		return p
 	}
 	host, port, err := net.SplitHostPort(ep.Addr)
@@ -61,7 +62,7 @@ func newPool(ep *exchange.Endpoint, loops int) *pool {
 	}
 	p.port = uint16(n)
 	if a, err := netip.ParseAddr(host); err == nil {
-		p.to.addr = netip.AddrPortFrom(a, p.port)
+		p.to.Addr = netip.AddrPortFrom(a, p.port)
 		return p
 	}
 	p.host = host
@@ -90,7 +91,7 @@ func (l *loop) idle(p *pool, cl *client) *server {
 
 // stale reports that a kept connection has something to say, or its end: both make it useless.
 func (l *loop) stale(u *server) bool {
-	if n, e := l.k.peek(u.fd); e != eAgain || n > 0 {
+	if n, e := l.k.Peek(u.fd); e != eAgain || n > 0 {
 		return true
 	}
 	u.readable = false
@@ -136,7 +137,7 @@ func (l *loop) drop(u *server) {
 	fd := u.fd
 	l.bury(&u.conn)
 	if fd >= 0 {
-		l.k.close(fd)
+		l.k.Close(fd)
 	}
 }
 
@@ -194,7 +195,7 @@ func (l *loop) connectAny(u *server, addrs []netip.Addr) exchange.Reason {
 	failure := exchange.DialNoHost
 	for i, a := range addrs {
 		u.alts = addrs[i+1:]
-		if failure = l.connect(u, target{addr: netip.AddrPortFrom(a, u.pool.port)}); failure == exchange.NoReason {
+		if failure = l.connect(u, epoll.Target{Addr: netip.AddrPortFrom(a, u.pool.port)}); failure == exchange.NoReason {
 			break
 		}
 	}
@@ -202,8 +203,8 @@ func (l *loop) connectAny(u *server, addrs []netip.Addr) exchange.Reason {
 }
 
 // connect begins to connect u.
-func (l *loop) connect(u *server, to target) exchange.Reason {
-	fd, pending, e := l.k.dial(to)
+func (l *loop) connect(u *server, to epoll.Target) exchange.Reason {
+	fd, pending, e := l.k.Dial(to)
 	if e != 0 {
 		return dialReason(e)
 	}
@@ -212,7 +213,7 @@ func (l *loop) connect(u *server, to target) exchange.Reason {
 		u.state = sDial
 	}
 	if !l.register(&u.conn, fd) {
-		l.k.close(fd)
+		l.k.Close(fd)
 		u.fd = -1
 		return exchange.DialFailed
 	}
@@ -223,11 +224,11 @@ func (l *loop) connect(u *server, to target) exchange.Reason {
 func (l *loop) redial(u *server, a netip.Addr) bool {
 	if u.fd >= 0 {
 		l.conns[u.fd] = nil
-		l.k.close(u.fd)
+		l.k.Close(u.fd)
 		u.fd = -1
 	}
 	u.readable, u.hup, u.eof = false, false, false
-	if l.connect(u, target{addr: netip.AddrPortFrom(a, u.pool.port)}) != exchange.NoReason {
+	if l.connect(u, epoll.Target{Addr: netip.AddrPortFrom(a, u.pool.port)}) != exchange.NoReason {
 		return false
 	}
 	if u.state == sHead { // at once

@@ -160,7 +160,7 @@ func (l *loop) recvTLS(cl *client, b []byte) (int, received) {
 func (l *loop) recvKernel(c *conn) (int, received) {
 	t := c.cl.tls
 	for {
-		n, e := l.k.read(c.fd, l.pb)
+		n, e := l.k.Read(c.fd, l.pb)
 		switch {
 		case e == syscall.EINTR:
 		case e == syscall.EAGAIN:

@@ -124,7 +124,7 @@ func (l *loop) shut(c *conn) {
 			return
 		}
 	}
-	l.k.shut(c.fd)
+	l.k.Shut(c.fd)
 }
 
 // tunnelDrained is called when c has taken all that was sent to it.
