@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,10 @@ func TestEventToFirstAnswer(t *testing.T) {
 	defer cancel()
 	evs, errs := e.Client().Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", "container"), filters.Arg("event", "start"), filters.Arg("label", testdocker.Label+".case="+r.caseID))})
-	const n = 20
+	n := 20
+	if v, err := strconv.Atoi(os.Getenv("SLUICE_E2E_STARTS")); err == nil && v > 0 {
+		n = v // the figures are over 200
+	}
 	var took []time.Duration
 	for i := range n {
 		name := fmt.Sprintf("t%d", i)
@@ -70,11 +74,14 @@ func TestEventToFirstAnswer(t *testing.T) {
 			t.Fatalf("container %d never answered", i)
 		}
 		took = append(took, done.Sub(at))
+		if took[i] > 100*time.Millisecond {
+			t.Logf("container %d took %v", i, took[i])
+		}
 		c.Remove()
 	}
 	slices.Sort(took)
-	t.Logf("figure: start event to first 200 through the router: median %v, min %v, max %v of %d",
-		took[n/2].Round(100*time.Microsecond), took[0].Round(100*time.Microsecond), took[n-1].Round(100*time.Microsecond), n)
+	t.Logf("figure: start event to first 200 through the router: median %v, min %v, p99 %v, max %v of %d",
+		took[n/2].Round(100*time.Microsecond), took[0].Round(100*time.Microsecond), took[(n-1)*99/100].Round(100*time.Microsecond), took[n-1].Round(100*time.Microsecond), n)
 }
 
 // TestRedeploy recreates one of two replicas after the other under a steady
