@@ -42,7 +42,7 @@ func (a *account) GetPrivateKey() crypto.PrivateKey { return a.key }
 
 // loadAccount reads the account of a resolver, or makes a new key. An account of another
 // CA or e-mail address is not used again.
-func loadAccount(ctx context.Context, v vault, resolver string, cfg *config.ACME) (*account, error) {
+func loadAccount(ctx context.Context, v vault, resolver string, cfg *config.ACME, bits int) (*account, error) {
 	b, err := v.Get(ctx, resolver+"/account")
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
@@ -66,7 +66,7 @@ func loadAccount(ctx context.Context, v vault, resolver string, cfg *config.ACME
 			return a, err
 		}
 	}
-	key, err := rsa.GenerateKey(rand.Reader, accountKeyBits)
+	key, err := rsa.GenerateKey(rand.Reader, bits)
 	if err != nil {
 		return nil, err
 	}

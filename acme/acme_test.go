@@ -127,7 +127,7 @@ func start(t *testing.T, cur *current, cfgs map[string]*config.ACME, dns func(*c
 	ctx, cancel := context.WithCancel(context.Background())
 	e.Manager = New(ctx, Options{
 		Resolvers: cfgs,
-		Open:      openAny, Lease: lease, Lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("nobody knows it") },
+		Open:      openAny, Lease: lease, AccountKeyBits: 2048, Lookup: func(context.Context, string) ([]string, error) { return nil, errors.New("nobody knows it") },
 		Publish: func(c []*tls.Certificate) {
 			e.mu.Lock()
 			defer e.mu.Unlock()

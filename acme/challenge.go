@@ -2,13 +2,19 @@ package acme
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/json"
+	"math/big"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/go-acme/lego/v4/challenge/tlsalpn01"
 )
 
 const (
@@ -67,7 +73,7 @@ type tlsProvider struct{ *resolver }
 // Present makes the challenge certificate of a name ready.
 func (p tlsProvider) Present(domain, _, keyAuth string) error {
 	domain = strings.ToLower(domain)
-	c, err := tlsalpn01.ChallengeCert(domain, keyAuth)
+	c, err := challengeCert(domain, keyAuth)
 	if err != nil {
 		return err
 	}
@@ -84,6 +90,35 @@ func (p tlsProvider) CleanUp(domain, _, _ string) error {
 	delete(p.challenges.certs, domain)
 	p.challenges.mu.Unlock()
 	return p.unshare(tlsTokens + domain)
+}
+
+// acmeIdentifier is the extension of challenge certificates (RFC 8737 §6.1).
+func acmeIdentifier() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31} }
+
+// challengeCert makes the certificate of RFC 8737 §3. lego's has an RSA key, whose making
+// takes a second of a small machine; replicas make theirs within the CA's handshake.
+func challengeCert(name, keyAuth string) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(keyAuth))
+	value, err := asn1.Marshal(sum[:])
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "ACME challenge"}, DNSNames: []string{name},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
+		ExtraExtensions: []pkix.Extension{{Id: acmeIdentifier(), Critical: true, Value: value}},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
 // httpProvider is lego's challenge.Provider for HTTP-01 (RFC 8555 §8.3).
@@ -116,7 +151,7 @@ func (m *Manager) ChallengeCert(name string) *tls.Certificate {
 		return c
 	}
 	if auth, ok := m.lookup(tlsTokens, name); ok {
-		if c, err := tlsalpn01.ChallengeCert(name, auth); err == nil {
+		if c, err := challengeCert(name, auth); err == nil {
 			return c
 		}
 	}

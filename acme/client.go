@@ -76,7 +76,7 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 	if err := r.restoreAccount(ctx); err != nil {
 		return nil, err
 	}
-	acc, err := loadAccount(ctx, r.vault, r.name, r.cfg)
+	acc, err := loadAccount(ctx, r.vault, r.name, r.cfg, r.accountBits)
 	if err != nil {
 		return nil, err
 	}

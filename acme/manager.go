@@ -49,6 +49,8 @@ type Options struct {
 	Lookup func(ctx context.Context, name string) ([]string, error)
 	// HTTPPort and TLSPort are where the CA makes challenges; zero means 80 and 443.
 	HTTPPort, TLSPort int
+	// AccountKeyBits is the size of new account keys, which are RSA; zero means 3072.
+	AccountKeyBits int
 	// Lease is how long the lock of a replica that died holds; zero means 30 s.
 	Lease time.Duration
 	Log   zerolog.Logger
@@ -133,7 +135,7 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 		name: name, cfg: cfg, keyType: kt, vault: v, lease: m.opts.Lease, challenges: m.challenges, dns: m.opts.DNS,
 		userAgent: m.opts.UserAgent, log: m.opts.Log.With().Str("resolver", name).Logger(),
 		lookup: m.opts.Lookup, httpPort: cmp.Or(m.opts.HTTPPort, 80), tlsPort: cmp.Or(m.opts.TLSPort, 443),
-		obtained: m.obtained, count: m.count,
+		accountBits: cmp.Or(m.opts.AccountKeyBits, accountKeyBits), obtained: m.obtained, count: m.count,
 		wake: make(chan struct{}, 1), changed: m.publish, covered: m.coveredBy,
 		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{}, demand: newDemand(), wantsTold: make(chan struct{}),
 	}

@@ -50,13 +50,13 @@ func child(text string) {
 	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
 		panic(err)
 	}
-	m := New(context.Background(), Options{Resolvers: map[string]*config.ACME{"le": &cfg}, Open: openAny, Lease: lease, Log: zerolog.New(os.Stderr)})
+	m := New(context.Background(), Options{Resolvers: map[string]*config.ACME{"le": &cfg}, Open: openAny, Lease: lease, AccountKeyBits: 2048, Log: zerolog.New(os.Stderr)})
 	m.Want([]Request{want("a.test")})
 	m.Run(context.Background())
 }
 
 // lease is short, so that the lock of a dead replica ends while the test waits.
-const lease = 1500 * time.Millisecond
+const lease = 4 * time.Second
 
 // replicas are Managers with the same storage and the same configuration.
 func replicas(t *testing.T, n int, cur *current, cfg *config.ACME) []*edge {
@@ -195,7 +195,7 @@ func TestLeaderIsKilledMidOrder(t *testing.T) {
 		t.Fatal("the leader does not get so far")
 	}
 	second.Want([]Request{want("a.test")})
-	time.Sleep(2 * lease) // the leader lives and extends its lock: the second waits
+	time.Sleep(lease + lease/2) // the leader lives and extends its lock: the second waits
 	if ca.Orders() != 1 {
 		t.Fatalf("%d orders while the leader works", ca.Orders())
 	}

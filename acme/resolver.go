@@ -49,12 +49,13 @@ type resolver struct {
 	changed    func()
 	covered    func([]string, time.Time) bool
 
-	fallback *resolver // orders where this one failed; may be nil
-	lookup   func(context.Context, string) ([]string, error)
-	httpPort int
-	tlsPort  int
-	obtained func(*resolver, *held)
-	count    func(resolver, result string)
+	fallback    *resolver // orders where this one failed; may be nil
+	lookup      func(context.Context, string) ([]string, error)
+	httpPort    int
+	tlsPort     int
+	accountBits int
+	obtained    func(*resolver, *held)
+	count       func(resolver, result string)
 
 	clientMu sync.Mutex
 	client   *lego.Client
