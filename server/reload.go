@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -165,24 +166,8 @@ func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sou
 		discard()
 		return err
 	}
-	gone := &points{udp: map[string]*stream.UDP{}}
-	all := &points{tcp: opened.tcp, udp: opened.udp}
 	s.serve(opened)
-	for _, e := range was.tcp {
-		if inForce.EntryPoints[e.Name()] != nil {
-			all.tcp = append(all.tcp, e)
-		} else {
-			gone.tcp = append(gone.tcp, e)
-		}
-	}
-	slices.SortFunc(all.tcp, func(a, b *entrypoint.EntryPoint) int { return strings.Compare(a.Name(), b.Name()) })
-	for name, u := range was.udp {
-		if inForce.EntryPoints[name] != nil {
-			all.udp[name] = u
-		} else {
-			gone.udp[name] = u
-		}
-	}
+	all, gone := opened.join(was, inForce.EntryPoints)
 
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
@@ -208,6 +193,28 @@ func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sou
 		s.shutdown(context.WithoutCancel(ctx), gone)
 	})
 	return nil
+}
+
+// join adds to p, which were opened, those of was that stay, and returns those that go.
+func (p *points) join(was *points, stay map[string]*config.EntryPoint) (all, gone *points) {
+	gone = &points{udp: map[string]*stream.UDP{}}
+	all = &points{tcp: slices.Clone(p.tcp), udp: maps.Clone(p.udp)}
+	for _, e := range was.tcp {
+		if stay[e.Name()] != nil {
+			all.tcp = append(all.tcp, e)
+		} else {
+			gone.tcp = append(gone.tcp, e)
+		}
+	}
+	slices.SortFunc(all.tcp, func(a, b *entrypoint.EntryPoint) int { return strings.Compare(a.Name(), b.Name()) })
+	for name, u := range was.udp {
+		if stay[name] != nil {
+			all.udp[name] = u
+		} else {
+			gone.udp[name] = u
+		}
+	}
+	return all, gone
 }
 
 // values are the settings of a static configuration by canonical key.
