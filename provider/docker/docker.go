@@ -26,9 +26,9 @@ const (
 	// defaultTimeout bounds a single question to the engine where httpClientTimeout is
 	// not set; an engine that hangs is asked again.
 	defaultTimeout = 30 * time.Second
-	// linger is how long a removed container keeps its hosts answered by 503: time for
-	// its replacement to come.
-	linger = 10 * time.Second
+	// linger is how long a removed container keeps its hosts answered by 503 at least: time
+	// for its replacement to come.
+	linger = 5 * time.Second
 	// stopSlack is added to a container's stop timeout: if it still runs then, it
 	// ignored its stop signal and gets requests again.
 	stopSlack = 20 * time.Second

@@ -362,7 +362,7 @@ func (s *session) schedule(now time.Time) {
 func (c *item) deadline() (time.Time, bool) {
 	switch {
 	case !c.gone.IsZero():
-		return c.gone.Add(linger), true
+		return c.gone.Add(c.lingers()), true
 	case !c.stopping.IsZero():
 		d := c.stopTimeout
 		if d == 0 {
@@ -371,6 +371,15 @@ func (c *item) deadline() (time.Time, bool) {
 		return c.stopping.Add(d + stopSlack), true
 	}
 	return time.Time{}, false
+}
+
+// lingers is how long a removed container keeps its hosts: as long as requests wait for its
+// replacement.
+func (c *item) lingers() time.Duration {
+	if c.share == nil {
+		return linger
+	}
+	return max(linger, c.share.Hold)
 }
 
 // expire does what is due.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/config/decode"
@@ -88,6 +89,7 @@ func (b *Builder) Build(w *Workload) *Share {
 		enabled = *extra.Enable
 	}
 	s := &build{b: b, w: w, extra: extra, share: &Share{Key: w.Key, Source: w.Source, Created: w.Created, Rank: w.Rank}}
+	s.share.Hold = time.Duration(s.hold())
 	if project, service := w.Labels[ComposeProject], w.Labels[ComposeService]; project != "" && service != "" {
 		s.share.Replica = project + "\x00" + service
 	}

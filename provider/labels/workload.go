@@ -77,6 +77,8 @@ type Share struct {
 	// Replica is the compose project and service, empty outside compose: of two replicas
 	// that disagree the newer is right.
 	Replica string
+	// Hold is how long requests wait for a replacement of the workload.
+	Hold time.Duration
 	// Config is nil if the workload says nothing.
 	Config   *config.Dynamic
 	Problems []config.Problem

@@ -52,7 +52,7 @@ func (b *Book) probe(ctx context.Context, s starting) {
 	for {
 		limit := readyTimeout
 		if hc.Mode == config.ReadyTCP { // what is lost while the address comes up is repeated by the kernel after a second only
-			limit = min(readyDial+time.Since(began), readyTimeout)
+			limit = min(readyDial+time.Since(began)/4, readyTimeout)
 		}
 		pctx, cancel := context.WithTimeout(ctx, limit)
 		err := b.prober.Probe(pctx, s.ep, hc)
