@@ -24,7 +24,7 @@ const certificateWatch = 2 * time.Second
 // newACME opens the certificate resolvers. Starting does not wait for any CA.
 func (s *Server) newACME(ctx context.Context) {
 	cfg := map[string]*config.ACME{}
-	for name, r := range s.static.CertificatesResolvers {
+	for name, r := range s.static.Load().CertificatesResolvers {
 		if r != nil && r.ACME != nil {
 			cfg[name] = r.ACME
 		}
@@ -74,7 +74,7 @@ func (s *Server) wantCertificates(t *router.Table, cfg *config.Dynamic) {
 	s.acme.Load().Want(wants)
 }
 
-func (s *Server) usesHTTPChallenge() bool { return len(httpChallengeEntryPoints(s.static)) > 0 }
+func (s *Server) usesHTTPChallenge() bool { return len(httpChallengeEntryPoints(s.static.Load())) > 0 }
 
 // httpChallengeEntryPoints lists where HTTP-01 challenges are answered, sorted. An entry
 // point with allowACMEByPass leaves them to the users' routers.

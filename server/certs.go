@@ -133,7 +133,7 @@ func (c *Certificates) Renew(ctx context.Context, name string) (int, error) {
 // renewals does what commands asked for by files beside the acme.json.
 func (s *Server) renewals(ctx context.Context) {
 	m := s.acme.Load()
-	for _, r := range s.static.CertificatesResolvers {
+	for _, r := range s.static.Load().CertificatesResolvers {
 		if r == nil || r.ACME == nil {
 			continue
 		}

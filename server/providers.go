@@ -16,7 +16,7 @@ import (
 
 func (s *Server) newProviders() {
 	throttle := time.Duration(-1)
-	if p := s.static.Providers; p != nil {
+	if p := s.static.Load().Providers; p != nil {
 		throttle = time.Duration(p.ProvidersThrottleDuration)
 	}
 	s.providers = provider.NewManager(provider.Options{Log: s.component("providers"), Throttle: throttle}, s.makeProviders()...)
@@ -42,10 +42,10 @@ func (s *Server) makeProviders() []provider.Provider {
 		made[name] = m
 		out = append(out, m.Provider)
 	}
-	builtIn := internalConfig(s.static)
+	builtIn := internalConfig(s.static.Load())
 	add(internalName, builtIn, func() provider.Provider { return &internalProvider{builtIn} })
 	compat, hold, ready := s.sluice().Compat404, s.sluice().HoldTime(), cmp.Or(s.sluice().Ready, config.ReadyTCP)
-	if p := s.static.Providers; p != nil {
+	if p := s.static.Load().Providers; p != nil {
 		if p.File != nil {
 			add("file", p.File, func() provider.Provider { return file.New(p.File, file.Options{Log: s.component("file")}) })
 		}
@@ -77,8 +77,8 @@ func (s *Server) makeProviders() []provider.Provider {
 func (s *Server) stopping(urls []string) { s.book.Fence(urls, true) }
 
 func (s *Server) sluice() *config.Sluice {
-	if s.static.Sluice != nil {
-		return s.static.Sluice
+	if s.static.Load().Sluice != nil {
+		return s.static.Load().Sluice
 	}
 	return &config.Sluice{}
 }

@@ -139,7 +139,7 @@ func place(src *decode.Sources, key string) string {
 // named in a warning.
 func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sources) error {
 	changed := changes(s.given, next)
-	inForce, waiting := merge(s.static, next)
+	inForce, waiting := merge(s.static.Load(), next)
 	problems := slices.Clone(src.Warnings)
 	for _, key := range waiting {
 		problems = append(problems, config.Problem{
@@ -157,7 +157,7 @@ func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sou
 	was := s.points.Load()
 	added := map[string]*config.EntryPoint{}
 	for name, ep := range inForce.EntryPoints {
-		if s.static.EntryPoints[name] == nil {
+		if s.static.Load().EntryPoints[name] == nil {
 			added[name] = ep
 		}
 	}
@@ -171,8 +171,10 @@ func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sou
 
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	resolvers := !reflect.DeepEqual(s.static.CertificatesResolvers, inForce.CertificatesResolvers)
-	s.static, s.given = inForce, next
+	builtIn := !reflect.DeepEqual(internalConfig(s.static.Load()), internalConfig(inForce))
+	resolvers := !reflect.DeepEqual(s.static.Load().CertificatesResolvers, inForce.CertificatesResolvers)
+	s.static.Store(inForce)
+	s.given = next
 	_ = s.process.SetLevel(inForce.Log.Level) // validation has warned of a wrong one
 	setLog()
 	s.points.Store(all)
@@ -185,7 +187,9 @@ func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sou
 		}
 	}
 	s.log.Info().Strs("changed", groups(changed)).Int("waitForRestart", len(waiting)).Msg("static configuration reloaded")
-	s.say(problems)
+	if s.warnings = problems; !builtIn {
+		s.say(problems)
+	} // else the internal provider speaks in a moment, and what it said before does not fit
 	s.serving.Go(func() {
 		for _, e := range gone.tcp {
 			s.log.Info().Str(telemetry.EntryPoint, e.Name()).Msg("entry point removed: running requests finish")

@@ -66,8 +66,8 @@ func (s *Server) input(m *provider.Merged) router.Input {
 	in := router.Input{
 		Config:             m.Config,
 		Problems:           slices.Concat(s.warnings, s.acme.Load().Problems(), m.Problems),
-		EntryPoints:        s.static.EntryPoints,
-		DefaultEntryPoints: s.static.DefaultEntryPoints(),
+		EntryPoints:        s.static.Load().EntryPoints,
+		DefaultEntryPoints: s.static.Load().DefaultEntryPoints(),
 		Internal:           s.internalHandlers(),
 		Resolvers:          s.acme.Load().Usable(),
 		OnDemand:           s.acme.Load().OnDemand(),
@@ -86,11 +86,11 @@ func (s *Server) input(m *provider.Merged) router.Input {
 			TLSOptions:   func(_ string, o *config.TLSOptions) error { return cert.Check(o) },
 		},
 	}
-	if s.static.Core != nil && s.static.Core.DefaultRuleSyntax != "v3" { // the default needs no telling
-		in.DefaultRuleSyntax = s.static.Core.DefaultRuleSyntax
+	if s.static.Load().Core != nil && s.static.Load().Core.DefaultRuleSyntax != "v3" { // the default needs no telling
+		in.DefaultRuleSyntax = s.static.Load().Core.DefaultRuleSyntax
 	}
-	if s.static.Providers != nil {
-		in.Precedence = s.static.Providers.Precedence
+	if s.static.Load().Providers != nil {
+		in.Precedence = s.static.Load().Providers.Precedence
 	}
 	return in
 }
@@ -105,7 +105,7 @@ func (s *Server) buildMiddleware(name string, cfg *config.Middleware, d router.M
 // defaultTransport is the static serversTransport as a dynamic one.
 func (s *Server) defaultTransport() *config.ServersTransport {
 	t := &config.ServersTransport{}
-	if st := s.static.ServersTransport; st != nil {
+	if st := s.static.Load().ServersTransport; st != nil {
 		t.InsecureSkipVerify, t.RootCAs, t.MaxIdleConnsPerHost = st.InsecureSkipVerify, st.RootCAs, st.MaxIdleConnsPerHost
 		t.ForwardingTimeouts, t.Spiffe = st.ForwardingTimeouts, st.Spiffe
 	}
@@ -115,20 +115,20 @@ func (s *Server) defaultTransport() *config.ServersTransport {
 // internalHandlers are the services that the program itself offers.
 func (s *Server) internalHandlers() map[string]http.Handler {
 	h := map[string]http.Handler{}
-	if s.static.API != nil {
+	if s.static.Load().API != nil {
 		a := api.New(api.Options{
-			Static: s.static, Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.Status, Certificates: s.leaves,
+			Static: s.static.Load(), Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.Status, Certificates: s.leaves,
 			Counters: s.hub.Counters, Explain: s.explain, Version: s.opts.Version, Codename: s.opts.Codename, Start: s.start,
 		})
 		h["api@internal"] = a
-		if s.static.API.Dashboard {
+		if s.static.Load().API.Dashboard {
 			h["dashboard@internal"] = dashboard.Handler()
 		}
 	}
-	if s.static.Ping != nil {
-		h["ping@internal"] = api.Ping(s.static.Ping, s.draining.Load)
+	if s.static.Load().Ping != nil {
+		h["ping@internal"] = api.Ping(s.static.Load().Ping, s.draining.Load)
 	}
-	if s.static.Metrics != nil && s.static.Metrics.Prometheus != nil {
+	if s.static.Load().Metrics != nil && s.static.Load().Metrics.Prometheus != nil {
 		h["prometheus@internal"] = s.hub.Metrics()
 	}
 	if s.usesHTTPChallenge() {

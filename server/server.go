@@ -47,9 +47,10 @@ type Options struct {
 // Server is the running program. Make it with New, run it once with Run.
 type Server struct {
 	opts Options
-	// static is in force; given is as it was read last, which differs in what waits for a
-	// restart. Both change under publishing.
-	static, given *config.Static
+	// static is in force; it changes under publishing. given is as it was read last, which
+	// differs in what waits for a restart.
+	static atomic.Pointer[config.Static]
+	given  *config.Static
 	start         time.Time
 	hostname      string
 
@@ -94,10 +95,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o.Sources = &decode.Sources{}
 	}
 	s := &Server{
-		opts: o, static: o.Static, given: o.Static, warnings: o.Sources.Warnings, start: time.Now(), reported: map[config.Problem]bool{},
+		opts: o, given: o.Static, warnings: o.Sources.Warnings, start: time.Now(), reported: map[config.Problem]bool{},
 		failed: make(chan error, 1), again: make(chan struct{}, 1), ready: make(chan struct{}, 1), issuing: make(chan struct{}, 1), made: map[string]madeProvider{},
 	}
 	s.points.Store(&points{})
+	s.static.Store(o.Static)
 	if o.Lookup != nil {
 		s.notify = newNotifier(o.Lookup)
 	}
@@ -137,9 +139,9 @@ func (s *Server) Run(ctx context.Context) error {
 	s.log.Info().Str("version", s.opts.Version).Msg("starting")
 	var p *points
 	var err error
-	s.sockets, err = adopt(s.opts.Sockets, func(name string) bool { return s.static.EntryPoints[name] != nil })
+	s.sockets, err = adopt(s.opts.Sockets, func(name string) bool { return s.static.Load().EntryPoints[name] != nil })
 	if err == nil {
-		p, err = s.open(ctx, s.static.EntryPoints)
+		p, err = s.open(ctx, s.static.Load().EntryPoints)
 	}
 	if err != nil {
 		_ = s.lane.shutdown(ctx)
