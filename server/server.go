@@ -49,10 +49,10 @@ type Server struct {
 	opts Options
 	// static is in force; it changes under publishing. given is as it was read last, which
 	// differs in what waits for a restart.
-	static atomic.Pointer[config.Static]
-	given  *config.Static
-	start         time.Time
-	hostname      string
+	static   atomic.Pointer[config.Static]
+	given    *config.Static
+	start    time.Time
+	hostname string
 
 	process *telemetry.ProcessLog
 	log     zerolog.Logger
