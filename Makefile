@@ -9,8 +9,9 @@ LDFLAGS     = -s -w -X main.version=$(VERSION)
 # unless `make image TAGS=`; a plain build and `make up` have exec, httpreq and rfc2136.
 GOBUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)'
 FUZZTIME   ?= 10s
-# What the tests use beyond Go and the engine, as command:package pairs.
-TEST_TOOLS  = make:make redis-server:redis-server openssl:openssl
+# What the tests use beyond Go and the engine, as command:package or file:package pairs.
+PYTHON_LIB  = /usr/lib/python3/dist-packages
+TEST_TOOLS  = make:make redis-server:redis-server openssl:openssl uvicorn:uvicorn $(foreach p,fastapi websockets socketio aiohttp,$(PYTHON_LIB)/$(p):python3-$(p))
 
 export HTTP_PORT HTTPS_PORT VERSION
 

@@ -4,8 +4,11 @@
 . "$(dirname "$0")/lib.sh"
 
 missing=""
-need() { # need COMMAND PACKAGE
-	have "$1" || missing="$missing $2"
+need() { # need COMMAND PACKAGE, or need /FILE PACKAGE
+	case "$1" in
+	/*) [ -e "$1" ] || missing="$missing $2" ;;
+	*) have "$1" || missing="$missing $2" ;;
+	esac
 }
 
 PATH="$PATH:/usr/sbin:/sbin"
@@ -16,7 +19,7 @@ need ip iproute2
 need iptables iptables
 need curl curl
 [ -s /etc/ssl/certs/ca-certificates.crt ] || missing="$missing ca-certificates"
-for want in "$@"; do # further command:package pairs, for example python3:python3
+for want in "$@"; do # further command:package or file:package pairs, for example python3:python3
 	need "${want%%:*}" "${want##*:}"
 done
 

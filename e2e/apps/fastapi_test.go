@@ -33,7 +33,7 @@ func TestFastAPI(t *testing.T) {
 		edge := start(t, dir, env, binary, "--configFile=traefik.toml")
 		edge.up(t, "127.0.0.1:"+front)
 		base := "http://127.0.0.1:" + front
-		live(t, base + "/api/v1/app")
+		live(t, base+"/api/v1/app")
 
 		expect(t, base+"/api/v1/app", 200, `{"message":"Hello World","root_path":"/api/v1"}`)
 		expect(t, base+"/app", 404, "404 page not found\n")
@@ -179,7 +179,7 @@ func TestFastAPIBehindTLS(t *testing.T) {
 		edge := start(t, dir, env, binary, "--configFile=traefik.toml")
 		edge.up(t, "127.0.0.1:"+front)
 		base := "https://127.0.0.1:" + front
-		live(t, base + "/api/v1/app")
+		live(t, base+"/api/v1/app")
 		expect(t, base+"/api/v1/app", 200, "Hello World")
 		redirects(t, base)
 		paths(t, base)

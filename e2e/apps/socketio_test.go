@@ -38,7 +38,7 @@ func socketIO(t *testing.T, env []string, scheme string) {
 	edge := start(t, dir, env, binary, "--configFile="+static)
 	edge.up(t, "127.0.0.1:"+front)
 	base := scheme + "://127.0.0.1:" + front
-	live(t, base + "/my-service/")
+	live(t, base+"/my-service/")
 
 	// The page, wherever below the prefix, learns prefix and scheme; strangers cannot set them.
 	for path, seen := range map[string]string{
