@@ -76,7 +76,7 @@ func (l *loop) better() *loop {
 		return nil
 	}
 	best := l.g.lightest()
-	if least := best.load.Load(); own <= least+least/4+4 {
+	if least := best.load.Load(); own <= least+least/4+8 {
 		return nil
 	}
 	return best

@@ -333,6 +333,7 @@ func (l *loop) close(cl *client) {
 // expired is called when a deadline is over.
 func (l *loop) expired(t *timer) {
 	c := t.c
+	l.current = c
 	if c.sv != nil {
 		l.serverExpired(c.sv)
 		return

@@ -78,6 +78,7 @@ func (l *loop) admit(e *Entry, fd int32, peer netip.AddrPort) {
 		return
 	}
 	l.count(cl, 1)
+	l.current = &cl.conn
 	cl.state = cHead
 	if e.readsProxy() {
 		cl.state = cProxy
@@ -136,9 +137,6 @@ func (l *loop) proceed(cl *client) {
 		l.later(&cl.conn)
 	}
 }
-
-// headEnded ends a connection whose client has gone between or within heads.
-func (l *loop) headEnded(cl *client) { l.kill(cl) }
 
 // watchClient looks whether a client that waits for its answer has gone away.
 func (l *loop) watchClient(cl *client) {

@@ -10,7 +10,7 @@
 // sink; nothing on a request's way is shared between loops but the tables. Other goroutines
 // reach a loop through its inbox.
 //
-// The state machines (client.go, server.go, tunnel.go) act on sockets only through the
+// The state machines (clients, servers, tunnels) act on sockets only through the
 // kernel interface, never wait, and never read a clock, so that tests drive them with short
 // reads and writes, EAGAIN, resets and readiness in any order.
 //

@@ -129,6 +129,7 @@ func (l *loop) adopt(tr traveller, fd int32, buffered []byte) {
 		return
 	}
 	l.count(cl, 1)
+	l.current = &cl.conn
 	cl.state, cl.bodyDone = cHead, true
 	l.known(cl)
 	if len(buffered) > 0 {

@@ -446,3 +446,41 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 }
+
+// faulty is an op that panics: on the request, on the answer, or at the end.
+type faulty struct{}
+
+func (f faulty) Request(ex *exchange.Exchange) exchange.Verdict {
+	switch ex.Req.Path {
+	case "/request":
+		panic("request")
+	case "/answer":
+		ex.OnResponse(f, 0)
+	case "/done":
+		ex.OnDone(f, 0)
+	}
+	return exchange.Next
+}
+
+func (faulty) Response(*exchange.Exchange, uint64) { panic("answer") }
+func (faulty) Done(*exchange.Exchange, uint64)     { panic("done") }
+
+// TestFault holds that a fault in an op costs only the connection it strikes.
+func TestFault(t *testing.T) {
+	ed := start(t, &fixed{eps: []*exchange.Endpoint{backend(t, ok)}, ops: []exchange.Op{faulty{}}}, func(o *Options, _ *EntryPoint) { o.Loops = 1 })
+	other, err := net.Dial("tcp", ed.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for _, path := range []string{"/request", "/answer", "/done", "/"} {
+		got := raw(t, ed.addr, "GET "+path+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		if path == "/" != strings.HasSuffix(got, "\r\n\r\nok") && path != "/done" {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	fmt.Fprint(other, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if b, _ := io.ReadAll(other); !strings.HasSuffix(string(b), "ok") {
+		t.Errorf("the other connection: %q", b)
+	}
+}

@@ -3,6 +3,7 @@ package loop
 import (
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,6 +43,8 @@ type loop struct {
 	wheel   wheel
 	ready   []*conn // go on in the next turn
 	working []*conn
+	at      int     // how far the events, or working, are done
+	current *conn   // in whose service the loop is
 	graves  []*conn // dead, to be used again after the turn
 	now     int64   // ns since 1970, read once a turn
 	second  int64
@@ -59,8 +62,8 @@ type loop struct {
 	clients []*client // unused
 	servers []*server // unused
 
-	// elsewhere holds services whose servers the handler lane must ask.
-	elsewhere map[exchange.Service]struct{}
+	// elsewhere holds routes whose servers the handler lane must ask.
+	elsewhere map[*exchange.Route]struct{}
 
 	sink telemetry.Sink
 	rec  telemetry.Record
@@ -87,7 +90,7 @@ func newLoop(g *Group, index int, k kernel) *loop {
 		rb:    make([]byte, headroom+quantum+tailroom),
 		ob:    make([]byte, 0, 16<<10),
 	}
-	l.elsewhere = make(map[exchange.Service]struct{})
+	l.elsewhere = make(map[*exchange.Route]struct{})
 	if g.opts.Sink != nil {
 		l.sink = g.opts.Sink()
 	}
@@ -127,9 +130,25 @@ func (l *loop) run() {
 
 // turn handles a batch of events and what earlier turns left to do.
 func (l *loop) turn(evs []syscall.EpollEvent) {
-	for i := range evs {
-		ev := &evs[i]
+	for l.at = 0; !l.events(evs); {
+	}
+	l.working, l.ready = l.ready, l.working[:0]
+	for l.at = 0; !l.resume(); {
+	}
+	for !l.timers() {
+	}
+	l.reuse()
+}
+
+// events, resume and timers report false where a panic has ended them; what is left is then
+// to be done by another call: no event comes twice.
+func (l *loop) events(evs []syscall.EpollEvent) (done bool) {
+	defer l.rescue()
+	for l.at < len(evs) {
+		ev := &evs[l.at]
+		l.at++
 		if ev.Pad == 0 {
+			l.current = nil
 			l.special(ev.Fd)
 			continue
 		}
@@ -137,19 +156,60 @@ func (l *loop) turn(evs []syscall.EpollEvent) {
 			continue
 		}
 		if c := l.conns[ev.Fd]; c != nil && c.gen == uint32(ev.Pad) {
+			l.current = c
 			l.happened(c, ev.Events)
 		}
 	}
-	l.working, l.ready = l.ready, l.working[:0]
-	for i, c := range l.working {
-		l.working[i] = nil
+	return true
+}
+
+func (l *loop) resume() (done bool) {
+	defer l.rescue()
+	for l.at < len(l.working) {
+		c := l.working[l.at]
+		l.working[l.at] = nil
+		l.at++
 		c.queued = false
 		if !c.dead {
+			l.current = c
 			l.goOn(c)
 		}
 	}
+	return true
+}
+
+func (l *loop) timers() (done bool) {
+	defer l.rescue()
 	l.wheel.advance(l.now, l.expired)
-	l.reuse()
+	return true
+}
+
+// rescue ends the connection in whose service a fault of ours, or of an op, has struck. The
+// others of the loop go on.
+func (l *loop) rescue() {
+	r, c := recover(), l.current
+	l.current = nil
+	if r == nil {
+		return
+	}
+	l.log().Error().Interface("panic", r).Bytes("stack", debug.Stack()).Msg("a connection was ended because of a fault")
+	if c == nil {
+		return
+	}
+	cl := c.cl
+	if cl == nil {
+		if cl = c.sv.client; cl == nil {
+			l.drop(c.sv)
+			return
+		}
+	}
+	defer func() {
+		if r := recover(); r != nil { // its state is beyond an orderly end
+			cl.ex, cl.srv, cl.dead = nil, nil, false
+			l.close(cl)
+		}
+	}()
+	l.kill(cl)
 }
 
 // special handles listeners and the inbox.
@@ -252,8 +312,13 @@ func (l *loop) collect() {
 	l.mu.Unlock()
 	for i, f := range l.taken {
 		l.taken[i] = nil
-		f(l)
+		l.do(f)
 	}
+}
+
+func (l *loop) do(f func(*loop)) {
+	defer l.rescue()
+	f(l)
 }
 
 // end closes everything.

@@ -35,7 +35,7 @@ func (l *loop) readHead(cl *client) {
 	case again:
 		return
 	case ended, failed:
-		l.headEnded(cl)
+		l.kill(cl)
 		return
 	}
 	if own {
@@ -260,7 +260,7 @@ func (l *loop) route(cl *client, rest []byte) []byte {
 // forward sends the request, with what is there of its body, to a server.
 func (l *loop) forward(cl *client, b []byte) []byte {
 	ex := cl.ex
-	if _, other := l.elsewhere[ex.Route.To]; other {
+	if _, other := l.elsewhere[ex.Route]; other {
 		l.handOver(cl, CauseRoute, b)
 		return nil
 	}
@@ -294,7 +294,7 @@ func (l *loop) forward(cl *client, b []byte) []byte {
 		// The handler lane picks again; from now on it is asked first.
 		ex.Release(exchange.Aborted)
 		ex.Backend = exchange.Backend{}
-		l.remember(ex.Route.To)
+		l.remember(ex.Route)
 		l.handOver(cl, CauseRoute, b)
 		return nil
 	}
@@ -318,9 +318,9 @@ func (l *loop) forward(cl *client, b []byte) []byte {
 // maxElsewhere bounds what is remembered; tables come and go.
 const maxElsewhere = 4096
 
-func (l *loop) remember(s exchange.Service) {
+func (l *loop) remember(r *exchange.Route) {
 	if len(l.elsewhere) >= maxElsewhere {
 		clear(l.elsewhere)
 	}
-	l.elsewhere[s] = struct{}{}
+	l.elsewhere[r] = struct{}{}
 }
