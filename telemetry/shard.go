@@ -179,12 +179,18 @@ func (s *Shard) count(r *Record) {
 	if len(h.headerLabels) > 0 {
 		labels, s.scratch = h.labelValues(r, s.scratch)
 	}
-	slot := &s.cache[slotOf(r, k, tls, labels)]
+	router, service, balancer := r.Router, r.Service, r.Balancer
+	if h.exposed == nil {
+		// Nobody asks for series by name: with thousands of routers they would only be
+		// memory that no cache holds.
+		router, service, balancer = "", "", ""
+	}
+	slot := &s.cache[slotOf(router, balancer, r.EntryPoint, k, tls, labels)]
 	c := *slot
 	// Names that are equal are mostly the same string, for which comparing is one step.
-	if c == nil || c.kind != k || c.tls != tls || c.router != r.Router || c.service != r.Service ||
-		c.entryPoint != r.EntryPoint || c.balancer != r.Balancer || c.labels != labels {
-		c = s.cell(series{r.EntryPoint, r.Router, r.Service, r.Balancer, labels, k, tls})
+	if c == nil || c.kind != k || c.tls != tls || c.router != router || c.service != service ||
+		c.entryPoint != r.EntryPoint || c.balancer != balancer || c.labels != labels {
+		c = s.cell(series{r.EntryPoint, router, service, balancer, labels, k, tls})
 		*slot = c
 	}
 	c.n++
@@ -201,8 +207,8 @@ func (s *Shard) count(r *Record) {
 
 // slotOf mixes the addresses of the names, which are the same for all requests of a
 // route, with what differs among its requests. A clash costs a map look-up, no more.
-func slotOf(r *Record, k kind, tls uint32, labels string) uint32 {
-	x := addressOf(r.Router) ^ addressOf(r.Balancer)<<3 ^ addressOf(r.EntryPoint)<<7 ^ addressOf(labels)<<11
+func slotOf(router, balancer, entryPoint string, k kind, tls uint32, labels string) uint32 {
+	x := addressOf(router) ^ addressOf(balancer)<<3 ^ addressOf(entryPoint)<<7 ^ addressOf(labels)<<11
 	x ^= uint64(k)*0xff51afd7ed558ccd ^ uint64(tls)<<13
 	x *= 0x9e3779b97f4a7c15
 	return uint32(x>>40) & (cacheSize - 1)
