@@ -30,12 +30,12 @@ func TestBrokenLabel(t *testing.T) {
 	e := engine(t)
 	r := startRouter(t, e)
 	c := e.Start(t, testdocker.Spec{Name: "broken-" + r.caseID, Env: id("b"), Labels: r.host("b", "b.test",
-		"traefik.http.routers.b.entrypoint", "web",
+		"traefik.http.routers.b.prioritty", "5",
 		"traefik.http.middlewares.cmp.compress.minresponsebodybytes", "many")})
 	e.Start(t, testdocker.Spec{Name: "good-" + r.caseID, Env: id("g"), Labels: r.host("g", "g.test")})
 	r.served("g.test", "g")
 	r.served("b.test", "b")
-	r.logs(c.Name, "traefik.http.routers.b.entrypoint", "entrypoints")
+	r.logs(c.Name, "traefik.http.routers.b.prioritty", "priority")
 	r.logs(c.Name, "minresponsebodybytes")
 }
 

@@ -7,24 +7,31 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 )
 
-// FreeAddr returns a loopback address with a port that is free right now. It is
-// for processes that cannot report the port they chose; in-process listeners
-// take port 0.
+// FreeAddr returns a loopback address with a TCP port that is free now. It is below the
+// range from which the kernel takes the ports of outgoing connections, so that none of
+// them takes it meanwhile.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 200 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10240+rand.IntN(20000)))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return addr
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port")
+	return ""
 }
 
 // Port is the port of a host:port.
