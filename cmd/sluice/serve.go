@@ -24,7 +24,7 @@ type serveOptions struct {
 }
 
 // codename names the release line, as the version API tells.
-const codename = "weir"
+const codename = "sluice"
 
 // serve runs the router until ctx ends and everything is drained. SIGUSR1 reopens log
 // files, SIGHUP reads the static configuration and the providers' sources again.
