@@ -178,28 +178,13 @@ func (l *loop) discard(cl *client) {
 	if cl.dead || cl.state != cDiscard {
 		return
 	}
-	in, own := cl.in, len(cl.in) > 0
-	var b []byte
-	if own {
-		in = l.grow(in, 2<<10)
-		cl.in = in
-		b = in[len(in):cap(in)]
-	} else {
-		b = l.rb[headroom : headroom+quantum]
-	}
-	n, r := l.recv(&cl.conn, b)
+	b, own, r := l.more(cl)
 	switch r {
 	case again:
 		return
 	case ended, failed:
 		l.close(cl)
 		return
-	}
-	if own {
-		cl.in = nil
-		b = in[:len(in)+n]
-	} else {
-		b = b[:n]
 	}
 	l.keep(&cl.conn, b, l.skip(cl, b), own)
 	l.proceed(cl)

@@ -21,8 +21,23 @@ func (l *loop) readHead(cl *client) {
 			return
 		}
 	}
-	in, own := cl.in, len(cl.in) > 0
-	var b []byte
+	b, own, r := l.more(cl)
+	switch r {
+	case again:
+		return
+	case ended, failed:
+		l.kill(cl)
+		return
+	}
+	l.keep(&cl.conn, b, l.input(cl, b), own)
+	l.proceed(cl)
+}
+
+// more reads from a client, behind the bytes that it keeps (own) or into the loop's buffer,
+// and returns all that is at hand. Where r is again, ended or failed nothing was taken.
+func (l *loop) more(cl *client) (b []byte, own bool, r received) {
+	in := cl.in
+	own = len(in) > 0
 	if own {
 		in = l.grow(in, 2<<10)
 		cl.in = in
@@ -31,21 +46,14 @@ func (l *loop) readHead(cl *client) {
 		b = l.rb[headroom : headroom+quantum]
 	}
 	n, r := l.recv(&cl.conn, b)
-	switch r {
-	case again:
-		return
-	case ended, failed:
-		l.kill(cl)
-		return
-	}
-	if own {
+	switch {
+	case r == again || r == ended || r == failed:
+		return nil, own, r
+	case own:
 		cl.in = nil
-		b = in[:len(in)+n]
-	} else {
-		b = b[:n]
+		return in[:len(in)+n], own, r
 	}
-	l.keep(&cl.conn, b, l.input(cl, b), own)
-	l.proceed(cl)
+	return b[:n], own, r
 }
 
 // input takes requests off b until one needs to wait, and returns what is left.
