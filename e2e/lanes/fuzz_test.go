@@ -48,7 +48,7 @@ var aside = regexp.MustCompile("(Date: [^\r]*|Connection: close|Connection: keep
 // must be the same.
 func agree(t *testing.T, edges [2]*edge, first, rest []byte) {
 	t.Helper()
-	if len(first) > 0 && first[0] == 0x16 || bytes.HasPrefix(slices.Concat(first, rest), []byte("PRI ")) {
+	if all := slices.Concat(first, rest); bytes.HasPrefix(all, []byte{0x16}) || bytes.HasPrefix(all, []byte("PRI ")) {
 		return // TLS and HTTP/2 are the same code in both lanes
 	}
 	var got [2]string
