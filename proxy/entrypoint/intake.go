@@ -117,7 +117,8 @@ func (in *intake) begin() bool {
 	if tcp != nil && tcp.Peek() && len(in.buf) > 0 && in.buf[0] == 0 && !in.postgres(&sc) {
 		return false
 	}
-	if len(in.buf) > 0 && in.buf[0] == recordHandshake {
+	// A clear TCP route may speak a protocol that begins with SSL 2.0's byte.
+	if len(in.buf) > 0 && (in.buf[0] == wire.HandshakeRecord || clear == nil && wire.OpensTLS(in.buf[0])) {
 		return in.secure(tcp, &sc)
 	}
 	if clear != nil {
@@ -151,9 +152,6 @@ func (in *intake) postgres(sc *stream.Conn) bool {
 	}
 	return in.read() == nil
 }
-
-// recordHandshake begins a TLS connection (RFC 8446 §5.1).
-const recordHandshake = 22
 
 func (e *EntryPoint) readTimeout() time.Duration {
 	if t := e.cfg.EP.Transport; t != nil && t.RespondingTimeouts != nil {

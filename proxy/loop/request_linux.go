@@ -170,7 +170,7 @@ func (l *loop) readProxy(cl *client, b []byte) ([]byte, bool) {
 // prior knowledge to the handler lane. more is set where b may be the beginning of that.
 func (l *loop) leaves(cl *client, b []byte) (gone, more bool) {
 	switch {
-	case (b[0] == 0x16 || b[0] == 0x80) && cl.entry.cfg.TLS != nil: // 0x80 is SSL 2.0, which crypto/tls refuses
+	case wire.OpensTLS(b[0]) && cl.entry.cfg.TLS != nil:
 		if _, _, err := wire.PeekHello(b); err == wire.ErrHello {
 			l.kill(cl) // without a word, as the reference does
 		} else {

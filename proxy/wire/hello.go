@@ -21,6 +21,13 @@ var (
 	ErrHello = errors.New("malformed ClientHello")
 )
 
+// OpensTLS reports whether a connection that begins with this byte is for crypto/tls: a handshake
+// record (RFC 8446 §5.1), or a record of SSL 2.0, which crypto/tls refuses with an alert.
+func OpensTLS(first byte) bool { return first == HandshakeRecord || first == 0x80 }
+
+// HandshakeRecord is the first byte of a TLS handshake record.
+const HandshakeRecord = 22
+
 // maxHello bounds a ClientHello, in bytes. With post-quantum key shares it has about 2 KiB.
 const maxHello = 64 << 10
 
@@ -42,7 +49,7 @@ func PeekHello(b []byte) (h Hello, more bool, err error) {
 func helloMessage(b []byte) (msg []byte, more bool, err error) {
 	var joined []byte
 	for {
-		if len(b) > 0 && b[0] != 22 || len(b) > 1 && b[1] != 3 {
+		if len(b) > 0 && b[0] != HandshakeRecord || len(b) > 1 && b[1] != 3 {
 			if joined == nil {
 				return nil, false, ErrNotTLS
 			}
