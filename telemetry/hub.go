@@ -19,7 +19,7 @@ import (
 )
 
 // drainEvery is how long log lines wait for company before they are written.
-const drainEvery = 20 * time.Millisecond
+const drainEvery = 40 * time.Millisecond
 
 // Options set up a Hub.
 type Options struct {
@@ -83,9 +83,7 @@ type Hub struct {
 
 	drained struct {
 		sync.Mutex
-		// batches hold the memory that shards get back, by their index; merged their lines.
-		batches []batch
-		merged  []byte
+		queue queue
 	}
 
 	requests atomic.Uint64
@@ -173,46 +171,45 @@ func (h *Hub) wake() {
 
 // Run writes the access log until ctx ends, then writes what is left. Call Close after it.
 func (h *Hub) Run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			h.drain()
-			return nil
-		case <-h.poke:
+	for more := false; ; {
+		if !more {
+			select {
+			case <-ctx.Done():
+				h.flush()
+				return nil
+			case <-h.poke:
+			}
 		}
-		h.drain()
+		more = h.drain(false)
 		select {
 		case <-ctx.Done():
+			more = false
 		case <-time.After(drainEvery):
 		}
 	}
 }
 
-// drain writes what waits in the shards.
-func (h *Hub) drain() {
+// flush writes everything that waits in the shards.
+func (h *Hub) flush() { h.drain(true) }
+
+// drain writes what waits in the shards and is due, or all of it. It reports whether lines
+// are left.
+func (h *Hub) drain(all bool) (more bool) {
 	d := &h.drained
 	d.Lock()
 	defer d.Unlock()
-	for i, s := range h.allShards() {
-		if i == len(d.batches) {
-			d.batches = append(d.batches, batch{})
-		}
-		d.batches[i] = s.take(d.batches[i])
-	}
-	if cap(d.merged) > keepBuffer {
-		d.merged = nil
-	}
-	d.merged = merge(d.merged[:0], d.batches)
-	if len(d.merged) == 0 {
-		return
+	lines, more := d.queue.take(h.allShards(), time.Now(), all)
+	if len(lines) == 0 {
+		return more
 	}
 	out := h.settings.Load().output
 	if out == nil {
-		return // it was switched off while lines waited
+		return more // it was switched off while lines waited
 	}
-	if err := out.write(d.merged); err != nil {
+	if err := out.write(lines); err != nil {
 		h.log.Error().Err(err).Str(File, out.path).Msg("access log not written")
 	}
+	return more
 }
 
 // Reopen opens the file of the access log anew, after a rotation from outside (SIGUSR1).
@@ -222,7 +219,7 @@ func (h *Hub) Reopen() error {
 	if out == nil {
 		return nil
 	}
-	h.drain()
+	h.flush()
 	return out.reopen()
 }
 
@@ -232,7 +229,7 @@ func (h *Hub) Close() error {
 	if out == nil {
 		return nil
 	}
-	h.drain()
+	h.flush()
 	return out.close()
 }
 

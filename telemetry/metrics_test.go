@@ -260,7 +260,7 @@ func TestLanesAndScrapesTogether(t *testing.T) {
 	stop := make(chan struct{})
 	for _, do := range []func(){
 		func() { scrape(t, h) },
-		func() { h.drain() },
+		func() { h.drain(false) },
 		func() { h.Reloaded(&config.Runtime{Routers: map[string]*config.RouterInfo{"a@file": {}}}) },
 		func() { h.Counters() },
 	} {

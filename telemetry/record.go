@@ -58,6 +58,9 @@ type Record struct {
 	// Start is in ns since 1970. Duration is from there to the end of the answer,
 	// OriginDuration the share of the server; both in ns.
 	Start, Duration, OriginDuration int64
+	// Ended is a moment at which the client cannot have had the end of the answer yet, in ns
+	// since 1970: lines are written in its order. Zero means Start plus Duration.
+	Ended int64
 
 	// TraceID and SpanID are set where the request is traced.
 	TraceID, SpanID string

@@ -47,7 +47,7 @@ func (h *Hub) Prepare(s *config.Static) (apply, discard func(), err error) {
 		}
 	}
 	return func() {
-		h.drain() // into the output that the lines were made for
+		h.flush() // into the output that the lines were made for
 		h.wants.fields.Store(&wants)
 		h.settings.Store(next)
 		if was.output != nil && was.output != next.output {

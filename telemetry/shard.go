@@ -148,7 +148,11 @@ func (s *Shard) log(r *Record) bool {
 		return false
 	}
 	b.lines = set.format.append(b.lines, r, number, &s.clock)
-	b.marks = append(b.marks, mark{end: len(b.lines), at: r.Start + r.Duration})
+	ended := r.Ended
+	if ended == 0 {
+		ended = r.Start + r.Duration
+	}
+	b.marks = append(b.marks, mark{before, len(b.lines), ended})
 	return before == 0 || before < wakeAt && len(b.lines) >= wakeAt
 }
 

@@ -2,11 +2,15 @@ package telemetry
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/sluice-edge/sluice/config"
 )
@@ -119,31 +123,124 @@ func TestDropsRatherThanWaits(t *testing.T) {
 	}
 }
 
-// TestMergeKeepsTheOrderOfEnds compares with sorting, over many random batches.
-func TestMergeKeepsTheOrderOfEnds(t *testing.T) {
+// TestLinesComeInTheOrderOfEnds takes random lines, which loops wrote down late and goroutines
+// out of their order, in many steps, and compares with sorting.
+func TestLinesComeInTheOrderOfEnds(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {
+		shards := make([]*Shard, 1+random.IntN(4))
+		for i := range shards {
+			shards[i] = &Shard{}
+		}
 		var all []int64
-		batches := make([]batch, random.IntN(5))
-		for i := range batches {
-			at := int64(0)
-			for range random.IntN(20) {
-				at += random.Int64N(4)
+		var got []byte
+		q := queue{}
+		now := time.Unix(1_700_000_000, 0)
+		for range random.IntN(30) {
+			for range random.IntN(10) {
+				at := now.Add(-time.Duration(random.Int64N(int64(settle)))).UnixNano()
 				all = append(all, at)
-				batches[i].lines = fmt.Appendf(batches[i].lines, "%d\n", at)
-				batches[i].marks = append(batches[i].marks, mark{len(batches[i].lines), at})
+				b := &shards[random.IntN(len(shards))].batch
+				from := len(b.lines)
+				b.lines = fmt.Appendf(b.lines, "%d\n", at)
+				b.marks = append(b.marks, mark{from, len(b.lines), at})
 			}
+			now = now.Add(drainEvery)
+			lines, _ := q.take(shards, now, false)
+			got = append(got, lines...)
+		}
+		lines, more := q.take(shards, now, true)
+		if got = append(got, lines...); more {
+			t.Fatal("lines are left after all were taken")
 		}
 		slices.Sort(all)
 		var want []byte
 		for _, at := range all {
 			want = fmt.Appendf(want, "%d\n", at)
 		}
-		if got := merge(nil, batches); !bytes.Equal(got, want) {
+		if !bytes.Equal(got, want) {
 			t.Fatalf("round %d: %q, want %q", round, got, want)
 		}
 	}
 }
+
+// TestLinesWaitForOneTakeOnly sets the clock back: lines of the old time must not wait for it.
+func TestLinesWaitForOneTakeOnly(t *testing.T) {
+	s, q, now := &Shard{}, queue{}, time.Unix(1_700_000_000, 0)
+	s.batch = batch{lines: []byte("line\n"), marks: []mark{{0, 5, now.Add(time.Hour).UnixNano()}}}
+	if lines, more := q.take([]*Shard{s}, now, false); len(lines) > 0 || !more {
+		t.Fatalf("%q, more %v", lines, more)
+	}
+	if lines, more := q.take([]*Shard{s}, now.Add(drainEvery), false); string(lines) != "line\n" || more {
+		t.Fatalf("%q, more %v", lines, more)
+	}
+}
+
+// TestSequentialRequestsOfTwoLoops lets two shards take turns, as two loops do for one client.
+func TestSequentialRequestsOfTwoLoops(t *testing.T) {
+	var out syncBuffer
+	h, err := New(Options{Static: accessLog(nil), Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = h.Run(ctx) })
+	const turns = 3000
+	answered := [2]chan int{make(chan int, 1), make(chan int, 1)}
+	for i := range answered {
+		s := h.Shard()
+		wg.Go(func() {
+			for n := range answered[i] {
+				r := sample()
+				r.Target, r.Start, r.Duration = fmt.Sprintf("/%d", n), time.Now().UnixNano(), 0
+				if n+1 < turns {
+					answered[1-i] <- n + 1 // the client has its answer before the line is written down
+				}
+				if n%50 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				s.Request(&r)
+			}
+		})
+	}
+	answered[0] <- 0
+	for deadline := time.Now().Add(20 * time.Second); out.count() < turns && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	close(answered[0])
+	close(answered[1])
+	cancel()
+	wg.Wait()
+	for n, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		if !strings.Contains(line, fmt.Sprintf(`"GET /%d `, n)) {
+			t.Fatalf("line %d is %s", n, line)
+		}
+	}
+	if n := out.count(); n != turns {
+		t.Fatalf("%d lines, want %d", n, turns)
+	}
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (b *syncBuffer) count() int { return strings.Count(b.String(), "\n") }
 
 func BenchmarkRequestCommon(b *testing.B) { benchmark(b, accessLog(nil)) }
 

@@ -21,7 +21,9 @@ type answer struct {
 	err     error
 	// wrote counts the bytes of the body; head those of the head.
 	wrote, head int64
-	vec         [3][]byte
+	// last is when the last piece was about to be sent, in ns since 1970.
+	last int64
+	vec  [3][]byte
 }
 
 func (a *answer) reset() { *a = answer{h: a.h} }
@@ -137,11 +139,13 @@ func (a *answer) Write(p []byte) (int, error) {
 			return 0, err
 		}
 		h.out = append(h.out, tail...)
+		a.last = time.Now().UnixNano()
 		_, err := h.c.Write(p)
 		return n, err
 	}
 	a.vec = [3][]byte{h.out, p, []byte(tail)}
 	bufs := net.Buffers(a.vec[:])
+	a.last = time.Now().UnixNano()
 	_, err := bufs.WriteTo(h.c.Conn)
 	h.out = h.out[:0]
 	return n, err
@@ -153,6 +157,7 @@ func (a *answer) Flush() error {
 	if len(h.out) == 0 {
 		return nil
 	}
+	a.last = time.Now().UnixNano()
 	_, err := h.c.Write(h.out)
 	h.out = h.out[:0]
 	return err

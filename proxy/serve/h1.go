@@ -298,7 +298,7 @@ func (h *h1) exchange(run func(*life) bool) bool {
 		l.body = &h.body
 	}
 	cut := run(l)
-	l.end(h.body.read, h.ans.wrote, h.ans.head)
+	l.end(h.body.read, h.ans.wrote, h.ans.head, h.ans.last)
 	if l.borrowed {
 		h.ex, h.life = new(exchange.Exchange), nil
 	}

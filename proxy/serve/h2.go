@@ -98,7 +98,7 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 		cut = l.begin(r.Context())
 	}
 	src.Stop()
-	l.end(src.read, f.wrote, 0)
+	l.end(src.read, f.wrote, 0, 0)
 	if !l.borrowed {
 		ex.Reset()
 		exchanges.Put(ex)

@@ -12,13 +12,17 @@ import (
 var records = sync.Pool{New: func() any { return new(telemetry.Record) }}
 
 // end ends the exchange: done ops, the record. The sizes are of what the client sent and got.
-func (l *life) end(in, out, head int64) {
+// ended is Record.Ended, or 0.
+func (l *life) end(in, out, head, ended int64) {
 	ex := l.ex
 	ex.Release(exchange.OK)
 	if s := l.s.cfg.Records; s != nil {
 		r := records.Get().(*telemetry.Record)
 		l.fill(r)
 		r.RequestBytes, r.ResponseBytes, r.ResponseHead = in+l.call.TunnelIn, out+l.call.TunnelOut, head
+		if l.call.TunnelIn+l.call.TunnelOut == 0 {
+			r.Ended = ended
+		}
 		s.Request(r)
 		r.Reset()
 		records.Put(r)
