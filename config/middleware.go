@@ -40,6 +40,13 @@ type Middleware struct {
 	Broken string `json:"-" cfg:"-"`
 }
 
+// GuardKinds are the kinds, by their keys, that keep somebody out or bound what they may
+// ask for. A router that names one which cannot be built is not served without it.
+func GuardKinds() []string {
+	return []string{"basicAuth", "digestAuth", "forwardAuth", "ipAllowList", "ipWhiteList", "ipDenyList",
+		"rateLimit", "inFlightReq", "encodedCharacters", "maintenance"}
+}
+
 // AddPrefix puts Prefix before the path.
 type AddPrefix struct {
 	// Prefix that is added.

@@ -43,7 +43,8 @@ type Sluice struct {
 	FinishHalfClosed bool `json:"finishHalfClosed,omitempty"`
 	// Pages answers browsers with error pages instead of the reference's plain text.
 	Pages *Pages `json:"pages,omitempty" cfg:"empty"`
-	// Compat404 gives the reference's 404 where a known host has no live server, instead of 503.
+	// Compat404 gives the reference's 404 where a known host has no live server, or a router a
+	// guard that cannot be built, instead of 503.
 	Compat404 bool `json:"compat404,omitempty"`
 	// Hold is how long a request waits for the replacement of a container that has gone, where
 	// its label sluice.hold does not say; nil means 10 s, zero does not wait.

@@ -39,6 +39,36 @@ func TestBrokenLabel(t *testing.T) {
 	r.logs(c.Name, "minresponsebodybytes")
 }
 
+// A label that names a guard which cannot be built closes its router with 503, and the API
+// says why; other containers go on.
+func TestUnbuildableGuard(t *testing.T) {
+	t.Parallel()
+	e := engine(t)
+	r := startRouter(t, e)
+	guards := map[string][2]string{
+		"basic":   {"traefik.http.middlewares.basic.basicauth.users", "nocolon"},
+		"digest":  {"traefik.http.middlewares.digest.digestauth.usersfile", "/does/not/exist"},
+		"forward": {"traefik.http.middlewares.forward.forwardauth.authresponseheadersregex", "^("},
+		"allow":   {"traefik.http.middlewares.allow.ipallowlist.sourcerange", "10.0.0.300"},
+		"deny":    {"sluice.http.middlewares.deny.ipdenylist.sourcerange", "nobody"},
+		"rate":    {"traefik.http.middlewares.rate.ratelimit.period", "-1s"},
+		"flight":  {"traefik.http.middlewares.flight.inflightreq.sourcecriterion.ipstrategy.excludedips", "x"},
+	}
+	for name, l := range guards {
+		e.Start(t, testdocker.Spec{Name: name + "-" + r.caseID, Env: id(name),
+			Labels: r.host(name, name+".test", "traefik.http.routers."+name+".middlewares", name, l[0], l[1])})
+	}
+	e.Start(t, testdocker.Spec{Name: "good-" + r.caseID, Env: id("g"), Labels: r.host("g", "g.test")})
+	r.served("g.test", "g")
+	for name := range guards {
+		r.becomes(name+".test", 503)
+		a, err := r.API.Get("localhost", "/api/http/middlewares/"+name+"@docker")
+		if err != nil || !strings.Contains(a.Body, `"status":"disabled"`) || !strings.Contains(a.Body, `"error"`) {
+			t.Errorf("the API about %s: %d %s %v", name, a.Status, a.Body, err)
+		}
+	}
+}
+
 // Two containers define one router differently: both are named, and the rest
 // goes on. When one goes, the other's definition holds.
 func TestConflict(t *testing.T) {

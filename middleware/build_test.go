@@ -108,3 +108,58 @@ func TestPasswdIsReExported(t *testing.T) {
 		t.Error(line, label, err)
 	}
 }
+
+// unbuildable has, for each kind that guards something, options it cannot be built with;
+// encodedCharacters, whose options are all booleans, always can.
+var unbuildable = map[string][]config.Middleware{
+	"basicAuth": {
+		{BasicAuth: &config.BasicAuth{}},
+		{BasicAuth: &config.BasicAuth{Users: []string{"nocolon"}}},
+		{BasicAuth: &config.BasicAuth{UsersFile: "/does/not/exist"}},
+	},
+	"digestAuth": {
+		{DigestAuth: &config.DigestAuth{}},
+		{DigestAuth: &config.DigestAuth{Users: []string{"u:p"}}},
+		{DigestAuth: &config.DigestAuth{UsersFile: "/does/not/exist"}},
+	},
+	"forwardAuth": {
+		{ForwardAuth: &config.ForwardAuth{}},
+		{ForwardAuth: &config.ForwardAuth{Address: "http://[::1"}},
+		{ForwardAuth: &config.ForwardAuth{Address: "https://a", TLS: &config.ClientTLS{CA: "/does/not/exist"}}},
+		{ForwardAuth: &config.ForwardAuth{Address: "http://a", AuthResponseHeadersRegex: "^("}},
+	},
+	"ipAllowList": {
+		{IPAllowList: &config.IPAllowList{}},
+		{IPAllowList: &config.IPAllowList{SourceRange: []string{"10.0.0.300"}}},
+		{IPAllowList: &config.IPAllowList{SourceRange: []string{"10.0.0.0/8"}, RejectStatusCode: 99}},
+		{IPAllowList: &config.IPAllowList{SourceRange: []string{"10.0.0.0/8"}, IPStrategy: &config.IPStrategy{ExcludedIPs: []string{"x"}}}},
+	},
+	"ipWhiteList": {{IPWhiteList: &config.IPWhiteList{}}, {IPWhiteList: &config.IPWhiteList{SourceRange: []string{"10.0.0.0/99"}}}},
+	"ipDenyList":  {{IPDenyList: &config.IPDenyList{}}, {IPDenyList: &config.IPDenyList{SourceRange: []string{"nobody"}}}},
+	"rateLimit": {
+		{RateLimit: &config.RateLimit{Average: 1, Period: -1}},
+		{RateLimit: &config.RateLimit{Average: 1, SourceCriterion: &config.SourceCriterion{RequestHost: true, RequestHeaderName: "X"}}},
+		{RateLimit: &config.RateLimit{Average: 1, SourceCriterion: &config.SourceCriterion{IPStrategy: &config.IPStrategy{ExcludedIPs: []string{"x"}}}}},
+	},
+	"inFlightReq": {
+		{InFlightReq: &config.InFlightReq{Amount: 1, SourceCriterion: &config.SourceCriterion{RequestHost: true, RequestHeaderName: "X"}}},
+	},
+	"encodedCharacters": nil,
+	"maintenance":       {{Maintenance: &config.Maintenance{Allow: []string{"office"}}}, {Maintenance: &config.Maintenance{RetryAfter: -1}}},
+}
+
+func TestAGuardIsBuiltWholeOrNotAtAll(t *testing.T) {
+	for _, kind := range config.GuardKinds() {
+		cases, ok := unbuildable[kind]
+		if !ok {
+			t.Errorf("no broken %s is tried", kind)
+		}
+		for i := range cases {
+			b, err := Build("m@docker", &cases[i], Deps{State: NewState()})
+			var oe *OptionError
+			if !errors.As(err, &oe) || b.Op != nil || b.Stage != nil || Kind(&cases[i]) != kind {
+				t.Errorf("%s %d is built: %+v, %v", kind, i, b, err)
+			}
+		}
+	}
+}

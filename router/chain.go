@@ -28,8 +28,9 @@ type chainError struct {
 	// protects is set where passing the router over could open what it was to guard: the
 	// middleware guards something, or nobody knows what it was to do.
 	protects bool
-	// unread is set where the middleware's own words could not be read.
-	unread bool
+	// unread is set where the middleware's own words could not be read, guard where they were
+	// read and are of a kind that keeps somebody out.
+	unread, guard bool
 }
 
 // chains builds the middlewares of routers, one instance for each router as the
@@ -99,7 +100,8 @@ func (b *chains) one(items []item, owner, name string, info *config.MiddlewareIn
 		},
 	})
 	if err != nil {
-		e := &chainError{codedError: codedError{err: fmt.Errorf("middleware %s: %w", name, err)}, protects: guards(info.Middleware)}
+		e := &chainError{codedError: codedError{err: fmt.Errorf("middleware %s: %w", name, err)}, protects: mayGuard(info.Middleware)}
+		e.guard = slices.ContainsFunc(middlewareKinds(info.Middleware), isGuard)
 		e.code, e.hint = codeOf(err, config.CodeInvalidMiddleware)
 		var o *option.Error
 		if errors.As(err, &o) {
@@ -116,8 +118,12 @@ func (b *chains) one(items []item, owner, name string, info *config.MiddlewareIn
 	return items, nil
 }
 
-// guards reports whether a middleware keeps somebody out, or cannot be told from one that does.
-func guards(m *config.Middleware) bool {
+func isGuard(kind string) bool {
+	return slices.ContainsFunc(config.GuardKinds(), func(k string) bool { return strings.EqualFold(k, kind) })
+}
+
+// mayGuard reports whether a middleware keeps somebody out, or cannot be told from one that does.
+func mayGuard(m *config.Middleware) bool {
 	kinds := middlewareKinds(m)
 	for _, k := range kinds {
 		switch k {

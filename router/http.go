@@ -148,7 +148,8 @@ func (c *compiler) router(d *routerDraft) {
 	items, merr := c.chains.build(d.name, names)
 	if merr != nil {
 		d.broken = d.broken || err == nil && merr.protects
-		d.closed = d.closed || err == nil && merr.unread
+		d.closed = d.closed || err == nil && merr.unread || merr.guard && !c.likeReference(d.name)
+		d.broken = d.broken || d.closed
 		c.fail(d, "middlewares", merr.code, merr, merr.hint)
 	}
 	if d.info.Status == config.StatusDisabled {
@@ -156,6 +157,13 @@ func (c *compiler) router(d *routerDraft) {
 	}
 	d.route = c.newRoute(d)
 	d.route.Ops, d.route.Tail, d.route.To = c.compose(items, svc.child)
+}
+
+// likeReference reports whether a router whose guard cannot be built leaves its requests
+// with the reference's 404 where no other router would take them. Files written for the
+// reference may count on that; who writes labels is told by a 503 that the router is there.
+func (c *compiler) likeReference(name string) bool {
+	return c.in.Compat404 || slices.Contains([]string{"file", "http", "rest"}, providerOf(name))
 }
 
 func (c *compiler) newRoute(d *routerDraft) *exchange.Route {

@@ -38,6 +38,8 @@ type Input struct {
 	DefaultRuleSyntax string
 	// Precedence orders routers of equal priority by provider, the first wins.
 	Precedence []string
+	// Compat404 is sluice.compat404: 404 rather than 503 from routers whose guard cannot be built.
+	Compat404 bool
 	// Internal are the program's own services ("api@internal"). They are known even where
 	// Config does not list them.
 	Internal map[string]http.Handler

@@ -2,6 +2,7 @@ package router
 
 import (
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -119,5 +120,59 @@ func TestStatesOfWhatIsWrong(t *testing.T) {
 	}
 	if got := routerOf(ask(t, table, "web", "http://xn--hfe-sna.test/")); got != "idn2@x" {
 		t.Errorf("a host in Unicode: %s", got)
+	}
+}
+
+// A guard that cannot be built answers 503; in files, which may be the reference's, and with
+// sluice.compat404 its requests get the reference's 404. They never go to another router.
+func TestUnbuildableGuards(t *testing.T) {
+	for _, c := range []struct {
+		provider, alone string
+		compat          bool
+	}{
+		{"docker", "r@docker!router_broken", false},
+		{"swarm", "r@swarm!router_broken", false},
+		{"other-engine", "r@other-engine!router_broken", false},
+		{"docker", "router_broken", true},
+		{"file", "router_broken", false},
+		{"http", "router_broken", false},
+	} {
+		for _, kind := range config.GuardKinds() {
+			bad := &config.Middleware{}
+			f := reflect.ValueOf(bad).Elem().FieldByNameFunc(func(n string) bool { return strings.EqualFold(n, kind) })
+			f.Set(reflect.New(f.Type().Elem()))
+			at := "@" + c.provider
+			in := input(&config.HTTP{
+				Routers: map[string]*config.Router{
+					"r" + at:     {Rule: "Host(`r.test`)", Service: "s", Middlewares: []string{"chain"}},
+					"adm" + at:   {Rule: "Host(`a.test`) && Path(`/adm`)", Service: "s", Middlewares: []string{"bad"}},
+					"all" + at:   {Rule: "Host(`a.test`)", Service: "s"},
+					"plain" + at: {Rule: "Host(`p.test`)", Service: "s", Middlewares: []string{"badprefix"}},
+					"ghost" + at: {Rule: "Host(`g.test`)", Service: "s", Middlewares: []string{"ghost"}},
+				},
+				Services: map[string]*config.Service{"s" + at: lb("http://127.0.0.1:1")},
+				Middlewares: map[string]*config.Middleware{
+					"bad" + at: bad, "badprefix" + at: {AddPrefix: &config.AddPrefix{}},
+					"chain" + at: {Chain: &config.Chain{Middlewares: []string{"bad"}}},
+				},
+			})
+			in.Compat404 = c.compat
+			table := Compile(in)
+			for url, want := range map[string]string{
+				"http://r.test/": c.alone, "http://a.test/adm": "adm" + at + "!router_broken", "http://a.test/": "all" + at,
+				"http://p.test/": "no_router", "http://g.test/": "router_broken",
+			} {
+				if got := routerOf(ask(t, table, "web", url)); got != want {
+					t.Errorf("%s of %s: %s: %s, want %s", kind, c.provider, url, got, want)
+				}
+			}
+			for _, object := range []string{"middleware bad" + at, "router r" + at} {
+				if !slices.ContainsFunc(table.Runtime.Problems, func(p config.Problem) bool {
+					return p.Object == object && p.Severity == config.Error && strings.Contains(p.Text, "cannot be built")
+				}) {
+					t.Errorf("%s of %s: no problem about %s", kind, c.provider, object)
+				}
+			}
+		}
 	}
 }

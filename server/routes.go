@@ -68,6 +68,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 		Problems:           slices.Concat(s.warnings, s.acme.Load().Problems(), m.Problems),
 		EntryPoints:        s.static.Load().EntryPoints,
 		DefaultEntryPoints: s.static.Load().DefaultEntryPoints(),
+		Compat404:          s.sluice().Compat404,
 		Internal:           s.internalHandlers(),
 		Resolvers:          s.acme.Load().Usable(),
 		OnDemand:           s.acme.Load().OnDemand(),

@@ -123,14 +123,12 @@ func (c *closer) httpMiddleware(d *config.Dynamic) {
 	if d.HTTP == nil {
 		d.HTTP = &config.HTTP{}
 	}
-	switch pick(c.rest[0], c.keys(reflect.TypeFor[config.Middleware]())...) {
-	case "basicAuth", "digestAuth", "forwardAuth", "ipAllowList", "ipWhiteList", "ipDenyList", "rateLimit", "inFlightReq",
-		"encodedCharacters", "maintenance", "chain":
-		if c.create {
-			ensure(&d.HTTP.Middlewares, c.name)
-		}
-		fallthrough
-	case "plugin", "":
+	kind := pick(c.rest[0], c.keys(reflect.TypeFor[config.Middleware]())...)
+	guards := kind == "chain" || slices.Contains(config.GuardKinds(), kind)
+	if guards && c.create {
+		ensure(&d.HTTP.Middlewares, c.name)
+	}
+	if guards || kind == "plugin" || kind == "" {
 		mark(d.HTTP.Middlewares, c.name, func(m *config.Middleware) *string { return &m.Broken }, c.why)
 	}
 }
