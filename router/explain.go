@@ -75,13 +75,14 @@ func (t *Table) Explain(req *exchange.Request) Explanation {
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(t.entryPoints)) {
 		for i, set := range []*set{t.entryPoints[name].clear, t.entryPoints[name].tls} {
-			for j, m := range set.routes {
-				if seen[m.route.Router] {
+			for _, m := range set.order {
+				name := m.to.route.Router
+				if seen[name] {
 					continue
 				}
-				seen[m.route.Router] = true
-				info := t.Runtime.Routers[m.route.Router]
-				c := candidate(m.route.Router, info, set.ix.rules[j], &s, x.EntryPoint, x.TLS, i == 1)
+				seen[name] = true
+				info := t.Runtime.Routers[name]
+				c := candidate(name, info, m.rule, &s, x.EntryPoint, x.TLS, i == 1)
 				c.Serves = route != nil && c.Router == route.Router
 				if c.Matches && !c.Serves && c.Obstacle == "" && route != nil {
 					c.Obstacle = "the router " + route.Router + " comes first"

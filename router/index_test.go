@@ -71,10 +71,14 @@ func TestIndexFindsWhatALinearSearchFinds(t *testing.T) {
 			}
 			rules = append(rules, c)
 		}
-		ix := newIndex(rules)
+		ix := newIndex(slots(rules))
 		for range 100 {
 			req := randomRequest(r)
 			after := r.IntN(len(rules)) - 1
+			var from *slot[int]
+			if after >= 0 {
+				from = &slot[int]{rank: int64(after)}
+			}
 			var s rule.Subject
 			s.HTTP(req, &pool)
 			want := -1
@@ -84,7 +88,11 @@ func TestIndexFindsWhatALinearSearchFinds(t *testing.T) {
 					break
 				}
 			}
-			if got := ix.find(&s, after); got != want {
+			got := -1
+			if m := ix.find(&s, from); m != nil {
+				got = m.to
+			}
+			if got != want {
 				for i, c := range rules {
 					t.Logf("%d %s", i, c.Text())
 				}
@@ -96,28 +104,36 @@ func TestIndexFindsWhatALinearSearchFinds(t *testing.T) {
 }
 
 func TestRadix(t *testing.T) {
-	var root radix
+	var root radix[int]
 	texts := []string{"/api", "/a", "/apix", "/api/v1", "/b", "/", "/api"}
 	for i, p := range texts {
-		root.add(p, int32(i))
+		root.add(p, &slot[int]{rank: int64(i), to: i})
 	}
 	for _, path := range []string{"/", "/a", "/ap", "/api", "/api/v1/x", "/apixy", "/b", "/c", "x", ""} {
-		want := map[int32]bool{}
+		want := map[int]bool{}
 		for i, p := range texts {
 			if strings.HasPrefix(path, p) {
-				want[int32(i)] = true
+				want[i] = true
 			}
 		}
-		got := map[int32]bool{}
+		got := map[int]bool{}
 		for n, rest := &root, path; n != nil; n, rest = n.step(rest) {
-			for _, r := range n.ranks {
-				got[r] = true
+			for _, r := range n.slots {
+				got[r.to] = true
 			}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, want %v", path, got, want)
 		}
 	}
+}
+
+func slots(rules []*rule.Rule) []*slot[int] {
+	out := make([]*slot[int], len(rules))
+	for i, r := range rules {
+		out[i] = &slot[int]{rank: int64(i), rule: r, to: i}
+	}
+	return out
 }
 
 func benchRules(n int) []*rule.Rule {
@@ -135,14 +151,14 @@ func benchRules(n int) []*rule.Rule {
 func BenchmarkFind(b *testing.B) {
 	for _, n := range []int{1, 1000, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			ix := newIndex(benchRules(max(n, 2)))
+			ix := newIndex(slots(benchRules(max(n, 2))))
 			req := &exchange.Request{Method: "GET", Host: fmt.Sprintf("app-%d.example.com", n/4), Path: "/api/v9/users/17"}
 			var pool rule.Pool
 			b.ReportAllocs()
 			for b.Loop() {
 				var s rule.Subject
 				s.HTTP(req, &pool)
-				if ix.find(&s, -1) < 0 {
+				if ix.find(&s, nil) == nil {
 					b.Fatal("nothing found")
 				}
 				s.Done()

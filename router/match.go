@@ -19,10 +19,10 @@ type entryPoint struct {
 	pool    *rule.Pool
 }
 
-// set is an ordered list of routes behind an index.
+// set is an ordered list of routes behind an index. It is immutable.
 type set struct {
-	ix     *index
-	routes []mounted
+	ix    *index[mounted]
+	order []*slot[mounted]
 }
 
 // mounted is a route in its place. A broken one is no answer, but keeps its requests from
@@ -32,7 +32,7 @@ type mounted struct {
 	broken bool
 }
 
-var emptyIndex = newSet(nil)
+var emptySet = newSet(nil)
 
 // setCache gives entry points with the same routers one set.
 type setCache struct {
@@ -51,23 +51,30 @@ func (c *setCache) get(drafts []*routerDraft) *set {
 	return s
 }
 
+// rankGap is the distance of neighbours' ranks in a new set, so that routes can be put
+// between them later.
+const rankGap = 1 << 32
+
 func newSet(drafts []*routerDraft) *set {
-	s := &set{routes: make([]mounted, len(drafts))}
-	rules := make([]*rule.Rule, len(drafts))
+	order := make([]*slot[mounted], len(drafts))
+	var slots slab[slot[mounted]]
 	for i, d := range drafts {
-		rules[i] = d.rule
-		s.routes[i] = mounted{route: d.route}
-		if d.route == nil {
-			s.routes[i] = mounted{broken: !d.closed, route: &exchange.Route{
-				Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority,
-				Broken:      exchange.RouterBroken,
-				NoAccessLog: !*d.info.Observability.AccessLogs,
-				NoMetrics:   !*d.info.Observability.Metrics,
-			}}
-		}
+		order[i] = slots.make()
+		order[i].rank, order[i].rule, order[i].to = int64(i+1)*rankGap, d.rule, d.mount()
 	}
-	s.ix = newIndex(rules)
-	return s
+	return &set{ix: newIndex(order), order: order}
+}
+
+func (d *routerDraft) mount() mounted {
+	if d.route != nil {
+		return mounted{route: d.route}
+	}
+	return mounted{broken: !d.closed, route: &exchange.Route{
+		Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority,
+		Broken:      exchange.RouterBroken,
+		NoAccessLog: !*d.info.Observability.AccessLogs,
+		NoMetrics:   !*d.info.Observability.Metrics,
+	}}
 }
 
 // Match implements exchange.Matcher.
@@ -91,16 +98,16 @@ func (ep *entryPoint) match(s *rule.Subject, tls bool, ex *exchange.Exchange) (*
 			return nil, exchange.Misdirected
 		}
 	}
-	if i := here.ix.find(s, -1); i >= 0 {
-		m := here.routes[i]
-		if !m.broken {
-			return m.route, exchange.NoReason
+	if m := here.ix.find(s, nil); m != nil {
+		if !m.to.broken {
+			return m.to.route, exchange.NoReason
 		}
-		for i >= 0 && here.routes[i].broken {
-			i = here.ix.find(s, i)
+		next := m
+		for next != nil && next.to.broken {
+			next = here.ix.find(s, next)
 		}
-		if i >= 0 {
-			return m.route, exchange.NoReason
+		if next != nil {
+			return m.to.route, exchange.NoReason
 		}
 		return nil, exchange.RouterBroken
 	}
@@ -117,11 +124,11 @@ func (ep *entryPoint) match(s *rule.Subject, tls bool, ex *exchange.Exchange) (*
 
 // serves reports whether a router of the user would take the request.
 func (s *set) serves(sub *rule.Subject) bool {
-	i := s.ix.find(sub, -1)
-	for i >= 0 && (s.routes[i].route.Internal || s.routes[i].broken) {
-		i = s.ix.find(sub, i)
+	m := s.ix.find(sub, nil)
+	for m != nil && (m.to.route.Internal || m.to.broken) {
+		m = s.ix.find(sub, m)
 	}
-	return i >= 0
+	return m != nil
 }
 
 // hostOptions are names of TLS options by host. A host "*.x" stands for one label.

@@ -122,7 +122,7 @@ func (t *Table) EntryPoint(name string) exchange.Matcher {
 	if ep := t.entryPoints[name]; ep != nil {
 		return ep
 	}
-	return &entryPoint{name: name, table: t, clear: emptyIndex, tls: emptyIndex, pool: &rule.Pool{}}
+	return &entryPoint{name: name, table: t, clear: emptySet, tls: emptySet, pool: &rule.Pool{}}
 }
 
 // EntryPoints returns the names of the entry points that have HTTP routes.

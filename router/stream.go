@@ -36,8 +36,8 @@ func (h *httpsNames) has(host string) bool {
 }
 
 type tcpSet struct {
-	ix     *index
-	routes []*tcpRoute
+	ix   *index[*tcpRoute]
+	size int
 }
 
 // tcpRoute is a compiled TCP router.
@@ -52,7 +52,11 @@ type tcpRoute struct {
 }
 
 func newTCPSet(rules []*rule.Rule, routes []*tcpRoute) tcpSet {
-	return tcpSet{newIndex(rules), routes}
+	slots := make([]*slot[*tcpRoute], len(rules))
+	for i, r := range rules {
+		slots[i] = &slot[*tcpRoute]{rank: int64(i), rule: r, to: routes[i]}
+	}
+	return tcpSet{newIndex(slots), len(slots)}
 }
 
 // TCP returns the TCP routes of an entry point, or nil if it has none.
@@ -60,7 +64,7 @@ func (t *Table) TCP(entryPoint string) *TCPTable { return t.tcp[entryPoint] }
 
 // Peek reports whether any route of the entry point, HTTP's included, takes TLS
 // connections, so that the first bytes of a connection must be seen.
-func (t *TCPTable) Peek() bool { return t.https.any || len(t.tls.routes) > 0 }
+func (t *TCPTable) Peek() bool { return t.https.any || t.tls.size > 0 }
 
 // Route returns the route of a connection by its client, TLS, server name and protocols,
 // or nil for HTTP. The order is the reference's: HTTPS routers that name the host, TCP
@@ -70,7 +74,7 @@ func (t *TCPTable) Route(c *stream.Conn) *stream.Route {
 	if c.TLS {
 		set = &t.tls
 	}
-	if len(set.routes) == 0 || c.TLS && t.https.has(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
+	if set.size == 0 || c.TLS && t.https.has(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
 		return nil
 	}
 	r := set.find(c, t.pool)
@@ -85,21 +89,18 @@ func (s *tcpSet) find(c *stream.Conn, pool *rule.Pool) *tcpRoute {
 	var sub rule.Subject
 	sub.TCP(c.SNI, c.ALPN, c.Peer.Addr(), pool)
 	defer sub.Done()
-	i := s.ix.find(&sub, -1)
-	if i < 0 {
+	first := s.ix.find(&sub, nil)
+	if first == nil {
 		return nil
 	}
-	first := s.routes[i]
-	if !first.yields {
-		return first
+	next := first
+	for next != nil && next.to.yields {
+		next = s.ix.find(&sub, next)
 	}
-	for i >= 0 && s.routes[i].yields {
-		i = s.ix.find(&sub, i)
-	}
-	if i < 0 {
+	if next == nil {
 		return nil
 	}
-	return first
+	return first.to
 }
 
 // UDPRoute is a compiled UDP router: every session of its entry point goes to the service.
