@@ -43,6 +43,7 @@ func (s *Server) publishLocked(m *provider.Merged) {
 	s.table.Store(t)
 	s.points.Load().publish(t)
 	s.lane.sweep()
+	s.client.Sweep()
 	s.state.Commit()
 	s.hub.Reloaded(t.Runtime)
 	s.wantCertificates(t, m.Config)

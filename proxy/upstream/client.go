@@ -56,6 +56,12 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 }
 
+// Sweep closes idle connections to endpoints that are leaving, and those that their server has
+// closed, now. Whoever lets an endpoint leave calls it: a connection that is closed only after
+// its container's network is gone makes the kernel ask for the dead address, and a new container
+// with that address is then not found before the kernel asks again, up to a second later.
+func (c *Client) Sweep() { c.sweep(time.Now()) }
+
 // Close closes the idle connections; later requests still work, but none are kept.
 func (c *Client) Close() {
 	c.done.Store(true)

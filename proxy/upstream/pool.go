@@ -74,12 +74,12 @@ func (p *pool) put(c *conn) {
 
 // sweep closes what should not be kept and reports whether the pool itself can go.
 func (p *pool) sweep(now time.Time) bool {
-	gone := p.ep.Gone.Load()
+	gone, leaving := p.ep.Gone.Load(), p.ep.Leaving()
 	var shut []*conn
 	p.mu.Lock()
 	kept := p.idle[:0]
 	for _, c := range p.idle {
-		if gone || p.expired(c, now) || !c.open() {
+		if leaving || p.expired(c, now) || !c.open() {
 			shut = append(shut, c)
 		} else {
 			kept = append(kept, c)

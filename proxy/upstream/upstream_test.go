@@ -238,3 +238,21 @@ func TestRunClosesEverything(t *testing.T) {
 	<-done
 	<-ended
 }
+
+func TestSweepClosesWhatLeaves(t *testing.T) {
+	ended := make(chan struct{})
+	ep := endpoint(11, "http", listen(t, func(c net.Conn) { _, _ = io.ReadAll(c); close(ended) }))
+	c := New(Options{})
+	defer c.Close()
+	idleConn(t, c, ep)
+	c.Sweep()
+	if n := c.Idle(ep); n != 1 {
+		t.Fatalf("%d idle, a connection to a server that stays is kept", n)
+	}
+	ep.Fenced.Store(true) // stopping: no new request, what runs finishes
+	c.Sweep()
+	<-ended
+	if n := c.Idle(ep); n != 0 {
+		t.Errorf("%d idle", n)
+	}
+}
