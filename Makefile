@@ -11,7 +11,7 @@ GOBUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LD
 FUZZTIME   ?= 10s
 # What the tests use beyond Go and the engine, as command:package or file:package pairs.
 PYTHON_LIB  = /usr/lib/python3/dist-packages
-TEST_TOOLS  = make:make redis-server:redis-server openssl:openssl uvicorn:uvicorn $(foreach p,fastapi websockets socketio aiohttp,$(PYTHON_LIB)/$(p):python3-$(p))
+TEST_TOOLS  = make:make redis-server:redis-server openssl:openssl chromium:chromium uvicorn:uvicorn $(foreach p,fastapi websockets socketio aiohttp,$(PYTHON_LIB)/$(p):python3-$(p))
 
 export HTTP_PORT HTTPS_PORT VERSION
 
