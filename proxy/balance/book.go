@@ -40,6 +40,9 @@ type Book struct {
 	transports map[string]*exchange.Transport
 	checks     map[string]*check
 	wake       chan struct{}
+	// stale are the services whose checks are to be looked at; allStale means all.
+	stale    map[string]bool
+	allStale bool
 	// starting are endpoints whose readiness probe is to be begun.
 	starting []starting
 	unready  map[*exchange.Endpoint]Unready
@@ -71,6 +74,7 @@ func NewBook(p Prober, ev Events) *Book {
 		transports: map[string]*exchange.Transport{},
 		checks:     map[string]*check{},
 		wake:       make(chan struct{}, 1),
+		stale:      map[string]bool{},
 	}
 }
 
@@ -85,6 +89,9 @@ type Draft struct {
 	gates      map[string]*gate
 	transports map[string]*exchange.Transport
 	starting   []starting
+	// amends is set where it begins with what is live, without dropped.
+	amends  bool
+	dropped []string
 }
 
 // Begin starts a Draft. Its maps have the size of the live ones: growing them would be a
@@ -158,6 +165,21 @@ func (d *Draft) endpoint(service string, s *config.Server, tr *exchange.Transpor
 func (d *Draft) Commit() {
 	b := d.book
 	b.mu.Lock()
+	if d.amends {
+		b.amend(d)
+	} else {
+		b.replace(d)
+	}
+	b.starting = append(b.starting, d.starting...)
+	b.mu.Unlock()
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// replace makes a Draft of Begin live; b.mu is held.
+func (b *Book) replace(d *Draft) {
 	for k, ep := range b.endpoints {
 		if d.endpoints[k] != ep {
 			ep.Gone.Store(true)
@@ -169,13 +191,8 @@ func (d *Draft) Commit() {
 		ep.Gone.Store(false)
 	}
 	b.endpoints, b.balancers, b.positions, b.transports = d.endpoints, d.balancers, d.positions, d.transports
-	b.starting = append(b.starting, d.starting...)
 	b.turnGates(d.gates)
-	b.mu.Unlock()
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	b.allStale = true
 }
 
 // Fence takes every endpoint with one of these URLs out of rotation at once, or puts it

@@ -71,13 +71,7 @@ func (g *gate) note(lb *LoadBalancer, now int64) {
 func (b *Book) turnGates(next map[string]*gate) {
 	now := time.Now().UnixNano()
 	for name, g := range next {
-		lb := b.balancers[name]
-		old := g.current.Swap(lb)
-		if old != nil && old != lb && lb.joined(old) {
-			g.lost.Store(0) // something starts: the time begins anew
-		}
-		g.note(lb, now)
-		g.notify()
+		g.turn(b.balancers[name], now)
 	}
 	for name, g := range b.gates {
 		if next[name] != g {
@@ -86,6 +80,16 @@ func (b *Book) turnGates(next map[string]*gate) {
 		}
 	}
 	b.gates = next
+}
+
+// turn points the gate at the balancer of a new table.
+func (g *gate) turn(lb *LoadBalancer, now int64) {
+	old := g.current.Swap(lb)
+	if old != nil && old != lb && lb.joined(old) {
+		g.lost.Store(0) // something starts: the time begins anew
+	}
+	g.note(lb, now)
+	g.notify()
 }
 
 // joined reports whether lb has servers that old has not.

@@ -73,32 +73,45 @@ func (b *Book) Run(ctx context.Context) {
 func (b *Book) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for name, c := range b.checks {
-		lb := b.balancers[name]
-		if lb == nil || lb.cfg.HealthCheck == nil || checkKey(lb) != c.finger {
-			c.cancel()
-			delete(b.checks, name)
+	if b.allStale {
+		for name := range b.checks {
+			b.reconcileOne(ctx, wg, name)
+		}
+		for name := range b.balancers {
+			b.reconcileOne(ctx, wg, name)
 		}
 	}
-	for name, lb := range b.balancers {
-		if lb.cfg.HealthCheck == nil {
-			for _, ep := range lb.eps {
-				ep.Down.Store(false)
-			}
-			continue
-		}
-		if b.checks[name] != nil {
-			continue
-		}
-		cctx, cancel := context.WithCancel(ctx)
-		b.checks[name] = &check{finger: checkKey(lb), cancel: cancel}
+	for name := range b.stale {
+		b.reconcileOne(ctx, wg, name)
+	}
+	b.allStale = false
+	clear(b.stale)
+}
+
+func (b *Book) reconcileOne(ctx context.Context, wg *sync.WaitGroup, name string) {
+	lb, c := b.balancers[name], b.checks[name]
+	if c != nil && (lb == nil || lb.cfg.HealthCheck == nil || checkKey(lb) != c.finger) {
+		c.cancel()
+		delete(b.checks, name)
+		c = nil
+	}
+	if lb == nil || c != nil {
+		return
+	}
+	if lb.cfg.HealthCheck == nil {
 		for _, ep := range lb.eps {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				b.watch(cctx, lb, ep)
-			}()
+			ep.Down.Store(false)
 		}
+		return
+	}
+	cctx, cancel := context.WithCancel(ctx)
+	b.checks[name] = &check{finger: checkKey(lb), cancel: cancel}
+	for _, ep := range lb.eps {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			b.watch(cctx, lb, ep)
+		}()
 	}
 }
 
