@@ -164,8 +164,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopSource()
 	var sources sync.WaitGroup
 	sources.Go(func() {
+		var once sync.Once
 		s.providers.Run(source, func(m *provider.Merged) {
 			s.publish(m)
+			once.Do(func() { sources.Go(func() { settle(source) }) })
 			select {
 			case s.ready <- struct{}{}:
 			default:

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package server
+
+import "context"
+
+// settle does nothing here.
+func settle(context.Context) {}
