@@ -99,7 +99,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 
 func (s *Server) buildMiddleware(name string, cfg *config.Middleware, d router.MiddlewareDeps) (exchange.Op, exchange.Stage, error) {
 	b, err := middleware.Build(name, cfg, middleware.Deps{
-		State: s.state, Router: d.Router, Service: d.Service, Warn: d.Warn, Log: s.component("middleware"),
+		State: s.state.For(d.Router), Router: d.Router, Service: d.Service, Warn: d.Warn, Log: s.component("middleware"),
 	})
 	return b.Op, b.Stage, err
 }

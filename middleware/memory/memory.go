@@ -16,15 +16,20 @@ import (
 // grace is how long a forgotten object stays open for the requests of the old table.
 const grace = 30 * time.Second
 
-// State is the memory of all middlewares. It is safe for concurrent use; the caller
-// compiles one table at a time:
+// State is the memory of all middlewares, seen by one owner of middlewares: a router. It
+// is safe for concurrent use; the caller compiles one table at a time:
 //
 //	state.Begin()
-//	... Build of every middleware of the new table ...
+//	... Build of every middleware of the new table, with state.For(router) ...
 //	state.Commit() // forgets what the new table does not name
 //
 // A table that was begun and given up needs no further call.
 type State struct {
+	*memory
+	owner string
+}
+
+type memory struct {
 	mu    sync.Mutex
 	gen   uint64
 	live  map[string]*entry
@@ -33,11 +38,20 @@ type State struct {
 
 type entry struct {
 	value any
-	gen   uint64
+	// owners have asked for it, each last in the table of that number.
+	owners map[string]uint64
 }
 
-// New returns an empty State.
-func New() *State { return &State{live: map[string]*entry{}, times: map[string]int{}} }
+// New returns an empty State, seen by an owner without a name.
+func New() *State { return &State{memory: &memory{live: map[string]*entry{}, times: map[string]int{}}} }
+
+// For returns the State as owner sees it.
+func (s *State) For(owner string) *State {
+	if s == nil {
+		return nil
+	}
+	return &State{s.memory, owner}
+}
 
 // Begin starts a new table.
 func (s *State) Begin() {
@@ -53,13 +67,38 @@ func (s *State) Commit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for k, e := range s.live {
-		if e.gen == s.gen {
-			continue
+		for owner, gen := range e.owners {
+			if gen != s.gen {
+				delete(e.owners, owner)
+			}
 		}
-		delete(s.live, k)
-		if c, ok := e.value.(io.Closer); ok {
-			time.AfterFunc(grace, func() { _ = c.Close() })
+		s.drop(k, e)
+	}
+}
+
+// CommitPart is Commit where only a part of the table was built anew: what belongs to other
+// owners than those of the part, gone ones included, stays.
+func (s *State) CommitPart(rebuilt map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, e := range s.live {
+		for owner := range rebuilt {
+			if gen, ok := e.owners[owner]; ok && gen != s.gen {
+				delete(e.owners, owner)
+			}
 		}
+		s.drop(k, e)
+	}
+}
+
+// drop forgets an object without owners.
+func (s *State) drop(key string, e *entry) {
+	if len(e.owners) > 0 {
+		return
+	}
+	delete(s.live, key)
+	if c, ok := e.value.(io.Closer); ok {
+		time.AfterFunc(grace, func() { _ = c.Close() })
 	}
 }
 
@@ -92,12 +131,12 @@ func Get[T any](s *State, key string, fresh func() T) T {
 	defer s.mu.Unlock()
 	if e := s.live[key]; e != nil {
 		if v, ok := e.value.(T); ok {
-			e.gen = s.gen
+			e.owners[s.owner] = s.gen
 			return v
 		}
 	}
 	v := fresh()
-	s.live[key] = &entry{value: v, gen: s.gen}
+	s.live[key] = &entry{value: v, owners: map[string]uint64{s.owner: s.gen}}
 	return v
 }
 

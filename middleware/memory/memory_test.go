@@ -44,6 +44,33 @@ func TestState(t *testing.T) {
 	})
 }
 
+func TestPartOfATable(t *testing.T) {
+	s := New()
+	fresh := func() *thing { return &thing{} }
+	s.Begin()
+	both := Get(s.For("a"), "both", fresh)
+	Get(s.For("b"), "both", fresh)
+	Get(s.For("a"), "only a", fresh)
+	Get(s.For("b"), "only b", fresh)
+	s.Commit()
+	s.Begin() // a is built anew and asks for nothing any more
+	s.CommitPart(map[string]bool{"a": true})
+	if s.Len() != 2 || Get(s.For("b"), "both", fresh) != both {
+		t.Errorf("%d objects, want both and b's", s.Len())
+	}
+	s.Begin()
+	Get(s.For("c"), "both", fresh)
+	s.CommitPart(map[string]bool{"b": true, "c": true})
+	if s.Len() != 1 {
+		t.Errorf("%d objects, want what c took over", s.Len())
+	}
+	s.Begin()
+	s.Commit()
+	if s.Len() != 0 {
+		t.Errorf("%d objects after a whole table without any", s.Len())
+	}
+}
+
 func TestEach(t *testing.T) {
 	s := New()
 	fresh := func() *thing { return &thing{} }
