@@ -147,7 +147,7 @@ func resolverConfig(t *testing.T, ca *testacme.CA, tune func(*config.ACME)) *con
 	c := &config.ACME{}
 	c.SetDefaults()
 	c.Email, c.KeyType, c.Storage = "ops@lab.test", "EC256", filepath.Join(t.TempDir(), "acme.json")
-	c.CAServer, c.CACertificates, c.CAServerName = ca.URL, []string{ca.TrustFile}, ca.ServerName(t)
+	c.CAServer, c.CACertificates, c.CAServerName = ca.URL, []string{ca.TrustFile}, ca.ServerName()
 	tune(c)
 	return c
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,15 +40,37 @@ func keyType(s string) (certcrypto.KeyType, error) {
 	return "", fmt.Errorf("keyType %q is not EC256, EC384, RSA2048, RSA4096 or RSA8192", s)
 }
 
-// httpClient reaches the CA with the resolver's time-outs and trust.
-func httpClient(cfg *config.ACME) (*http.Client, error) {
-	tc := &tls.Config{ServerName: cfg.CAServerName, MinVersion: tls.VersionTLS12}
-	if len(cfg.CACertificates) > 0 {
-		pool, err := lego.CreateCertPool(cfg.CACertificates, cfg.CASystemCertPool)
+// Variables by which users of the reference's older versions name a private CA, for every
+// resolver that does not say it itself.
+const (
+	trustVariable  = "LEGO_CA_CERTIFICATES"
+	nameVariable   = "LEGO_CA_SERVER_NAME"
+	systemVariable = "LEGO_CA_SYSTEM_CERT_POOL"
+)
+
+// trust is how the CA's own certificate is checked.
+func trust(cfg *config.ACME) (*tls.Config, error) {
+	files, system, name := cfg.CACertificates, cfg.CASystemCertPool, cfg.CAServerName
+	if len(files) == 0 && !system && name == "" {
+		files, name = filepath.SplitList(os.Getenv(trustVariable)), os.Getenv(nameVariable)
+		system, _ = strconv.ParseBool(os.Getenv(systemVariable))
+	}
+	tc := &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
+	if len(files) > 0 {
+		pool, err := lego.CreateCertPool(files, system)
 		if err != nil {
 			return nil, fmt.Errorf("caCertificates: %w", err)
 		}
 		tc.RootCAs = pool
+	}
+	return tc, nil
+}
+
+// httpClient reaches the CA with the resolver's time-outs and trust.
+func httpClient(cfg *config.ACME) (*http.Client, error) {
+	tc, err := trust(cfg)
+	if err != nil {
+		return nil, err
 	}
 	return &http.Client{
 		Timeout: time.Duration(cfg.ClientTimeout),

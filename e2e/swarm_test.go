@@ -107,7 +107,7 @@ func newSwarmStack(t *testing.T, name, nodeLabel string) *swarmStack {
 	if data, err := os.ReadFile(s.ca.TrustFile); err != nil || os.WriteFile(trust, data, 0o600) != nil {
 		t.Fatal(err)
 	}
-	s.env = append(s.env, "ACME_SERVER="+s.reachable(s.ca.URL), "ACME_SERVER_NAME="+s.ca.ServerName(t), "ACME_TRUST_FILE="+trust)
+	s.env = append(s.env, "ACME_SERVER="+s.reachable(s.ca.URL), "ACME_SERVER_NAME="+s.ca.ServerName(), "ACME_TRUST_FILE="+trust)
 	return s
 }
 

@@ -3,17 +3,23 @@
 package testacme
 
 import (
+	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +41,9 @@ type Options struct {
 	EAB map[string]string
 	// Validity of certificates in seconds; zero leaves the CA's own.
 	Validity uint64
+	// Host is the address at which the CA is reached, such as the gateway of a Docker
+	// network; "" means 127.0.0.1.
+	Host string
 }
 
 // CA is a running ACME server.
@@ -47,6 +56,8 @@ type CA struct {
 	DNS *challtestsrv.ChallSrv
 	// DNSAddr is where it listens.
 	DNSAddr string
+	// Roots holds the root of the certificates it issues.
+	Roots *x509.CertPool
 
 	mu    sync.Mutex
 	calls map[string]int
@@ -82,7 +93,11 @@ func Start(t testing.TB, o Options) *CA {
 	front := wfe.New(quiet, store, validator, authority, []string{"pebble.letsencrypt.org"}, false, len(o.EAB) > 0, 1, 1)
 	h := front.Handler()
 
-	own, err := cert.SelfSigned(time.Now())
+	c.Roots = x509.NewCertPool()
+	c.Roots.AppendCertsFromPEM(authority.GetRootCert(0).PEM())
+	host := cmp.Or(o.Host, "127.0.0.1")
+	own := serverCertificate(t, host)
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,6 +116,8 @@ func Start(t testing.TB, o Options) *CA {
 			c.mu.Unlock()
 		}
 	}))
+	_ = srv.Listener.Close()
+	srv.Listener = l
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{*own}, MinVersion: tls.VersionTLS12}
 	srv.Config.ErrorLog = quiet
 	srv.StartTLS()
@@ -113,6 +130,27 @@ func Start(t testing.TB, o Options) *CA {
 	return c
 }
 
+// serverCertificate makes the certificate of the CA's own address.
+func serverCertificate(t testing.TB, host string) *tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "test CA"}, DNSNames: []string{serverName},
+		IPAddresses: []net.IP{net.ParseIP(host)}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -123,16 +161,11 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// ServerName is the name in the server's own certificate, for caServerName.
-func (c *CA) ServerName(t testing.TB) string {
-	t.Helper()
-	conn, err := tls.Dial("tcp", strings.TrimPrefix(strings.TrimSuffix(c.URL, wfe.DirectoryPath), "https://"), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // only to read its name
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	return conn.ConnectionState().PeerCertificates[0].DNSNames[0]
-}
+// serverName is another name than the address in the server's own certificate.
+const serverName = "ca.lab.test"
+
+// ServerName is a name in the server's own certificate, for caServerName.
+func (c *CA) ServerName() string { return serverName }
 
 // Orders is how many orders were made.
 func (c *CA) Orders() int { return c.count("/order-plz") }
