@@ -60,6 +60,9 @@ func makeClass() (t [256]uint8) {
 // str makes a string of b without copying.
 func str(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// bytesOf is the reverse of str; the result must not be changed.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // all reports whether every byte of s has the class.
 func all(s string, want uint8) bool {
 	for i := 0; i < len(s); i++ {

@@ -42,6 +42,7 @@ var (
 	ErrExpect          = &Error{417, exchange.BadRequest, "unknown expectation"}
 	ErrHeadTooLarge    = &Error{431, exchange.HeadTooLarge, "head too large"}
 	ErrManyFields      = &Error{431, exchange.HeadTooLarge, "too many fields"}
+	ErrConnectionField = bad("connection-specific field in a protocol of frames") // RFC 9113 §8.2.2
 	ErrTrailerName     = bad("trailer announces a field that frames or routes")
 	ErrEncodedChar     = &Error{400, exchange.PathRefused, "encoded character that the entry point refuses"}
 	ErrUnderscore      = &Error{400, exchange.NotTerminated, "underscore in a field name"}
