@@ -475,28 +475,13 @@ type Log struct {
 	// MaxBackups is how many rotated files are kept.
 	MaxBackups int `json:"maxBackups,omitempty"`
 	// Compress rotated files.
-	Compress bool      `json:"compress,omitempty"`
-	OTLP     *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
+	Compress bool `json:"compress,omitempty"`
+	// OTLP sends the log to a collector too; experimental.otlplogs must be set.
+	OTLP *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets level ERROR and format common.
 func (l *Log) SetDefaults() { l.Level, l.Format = "ERROR", "common" }
-
-// OTLPLogs is accepted and reported as not supported.
-type OTLPLogs struct {
-	ServiceName        string            `json:"serviceName,omitempty"`
-	ResourceAttributes map[string]string `json:"resourceAttributes,omitempty"`
-	HTTP               *OTLPEndpoint     `json:"http,omitempty" cfg:"empty"`
-	GRPC               *OTLPEndpoint     `json:"grpc,omitempty" cfg:"empty"`
-}
-
-// OTLPEndpoint is an OpenTelemetry collector.
-type OTLPEndpoint struct {
-	Endpoint string            `json:"endpoint,omitempty"`
-	Insecure bool              `json:"insecure,omitempty"`
-	TLS      *ClientTLS        `json:"tls,omitempty"`
-	Headers  map[string]string `json:"headers,omitempty" cfg:"secret"`
-}
 
 // AccessLog turns on the access log.
 type AccessLog struct {
@@ -509,9 +494,11 @@ type AccessLog struct {
 	// BufferingSize in lines that may wait to be written.
 	BufferingSize int64 `json:"bufferingSize,omitempty"`
 	// AddInternals logs requests to the program's own services too.
-	AddInternals bool      `json:"addInternals,omitempty"`
-	DualOutput   bool      `json:"dualOutput,omitempty"`
-	OTLP         *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
+	AddInternals bool `json:"addInternals,omitempty"`
+	// DualOutput writes the log beside sending it by OTLP.
+	DualOutput bool `json:"dualOutput,omitempty"`
+	// OTLP sends the log to a collector; experimental.otlplogs must be set.
+	OTLP *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
 }
 
 // SetDefaults sets the common format and default fields.
@@ -561,59 +548,6 @@ type AccessLogFieldHeaders struct {
 type AccessLogFieldQuery struct {
 	DefaultMode string            `json:"defaultMode,omitempty"`
 	Names       map[string]string `json:"names,omitempty"`
-}
-
-// Metrics turns on metrics.
-type Metrics struct {
-	AddInternals bool           `json:"addInternals,omitempty"`
-	Prometheus   *Prometheus    `json:"prometheus,omitempty" cfg:"empty"`
-	Datadog      map[string]any `json:"datadog,omitempty"`
-	StatsD       map[string]any `json:"statsD,omitempty"`
-	InfluxDB2    map[string]any `json:"influxDB2,omitempty"`
-	OTLP         map[string]any `json:"otlp,omitempty"`
-}
-
-// Prometheus offers /metrics.
-type Prometheus struct {
-	// Buckets of durations, in seconds.
-	Buckets              []float64 `json:"buckets,omitempty"`
-	AddEntryPointsLabels bool      `json:"addEntryPointsLabels,omitempty"`
-	AddRoutersLabels     bool      `json:"addRoutersLabels,omitempty"`
-	AddServicesLabels    bool      `json:"addServicesLabels,omitempty"`
-	// EntryPoint that answers /metrics.
-	EntryPoint string `json:"entryPoint,omitempty"`
-	// ManualRouting mounts nothing; route to prometheus@internal.
-	ManualRouting bool `json:"manualRouting,omitempty"`
-	// HeaderLabels maps metric labels to request fields.
-	HeaderLabels map[string]string `json:"headerLabels,omitempty"`
-}
-
-// SetDefaults sets buckets 0.1, 0.3, 1.2 and 5 s and labels of entry points and services.
-func (p *Prometheus) SetDefaults() {
-	p.Buckets = []float64{0.1, 0.3, 1.2, 5}
-	p.AddEntryPointsLabels, p.AddServicesLabels, p.EntryPoint = true, true, "traefik"
-}
-
-// Tracing turns on traces.
-type Tracing struct {
-	ServiceName             string            `json:"serviceName,omitempty"`
-	ResourceAttributes      map[string]string `json:"resourceAttributes,omitempty"`
-	CapturedRequestHeaders  []string          `json:"capturedRequestHeaders,omitempty"`
-	CapturedResponseHeaders []string          `json:"capturedResponseHeaders,omitempty"`
-	SafeQueryParams         []string          `json:"safeQueryParams,omitempty"`
-	// SampleRate from 0 to 1.
-	SampleRate   float64      `json:"sampleRate,omitempty"`
-	AddInternals bool         `json:"addInternals,omitempty"`
-	OTLP         *OTLPTracing `json:"otlp,omitempty" cfg:"empty"`
-}
-
-// SetDefaults samples everything.
-func (t *Tracing) SetDefaults() { t.ServiceName, t.SampleRate = "traefik", 1 }
-
-// OTLPTracing sends traces to a collector.
-type OTLPTracing struct {
-	HTTP *OTLPEndpoint `json:"http,omitempty" cfg:"empty"`
-	GRPC *OTLPEndpoint `json:"grpc,omitempty" cfg:"empty"`
 }
 
 // HostResolver follows CNAMEs of the Host before matching.
@@ -765,7 +699,8 @@ type Experimental struct {
 	LocalPlugins         map[string]map[string]any `json:"localPlugins,omitempty"`
 	AbortOnPluginFailure bool                      `json:"abortOnPluginFailure,omitempty"`
 	FastProxy            *FastProxy                `json:"fastProxy,omitempty" cfg:"empty"`
-	OTLPLogs             bool                      `json:"otlplogs,omitempty"`
+	// OTLPLogs allows log.otlp and accessLog.otlp.
+	OTLPLogs bool `json:"otlplogs,omitempty"`
 }
 
 // FastProxy is accepted and has no effect: requests are fast by default.

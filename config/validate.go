@@ -258,20 +258,23 @@ func (c *checker) logs() {
 	if l := c.s.Log; l != nil {
 		c.oneOf("log.level", l.Level, true, "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC")
 		c.oneOf("log.format", l.Format, false, "common", "json")
-		if l.OTLP != nil {
-			c.add(Warning, "log.otlp", CodeUnsupported, "read the process's output", "logs are not sent by OTLP")
-		}
+		c.otlpLogs("log.otlp", l.OTLP)
 	}
 	a := c.s.AccessLog
 	if a == nil {
 		return
 	}
 	c.oneOf("accessLog.format", a.Format, false, "common", "genericCLF", "json")
-	if a.OTLP != nil {
-		c.add(Warning, "accessLog.otlp", CodeUnsupported, "read the file or the process's output", "access logs are not sent by OTLP")
-	}
+	c.otlpLogs("accessLog.otlp", a.OTLP)
 	if f := a.Fields; f != nil {
 		c.oneOf("accessLog.fields.defaultMode", f.DefaultMode, false, "keep", "drop", "redact")
+	}
+}
+
+// otlpLogs warns where a log is to be sent without the switch that the reference asks for.
+func (c *checker) otlpLogs(field string, l *OTLPLogs) {
+	if l != nil && (c.s.Experimental == nil || !c.s.Experimental.OTLPLogs) {
+		c.add(Warning, field, CodeInvalidValue, "write --experimental.otlplogs=true", "has no effect while experimental.otlplogs is not set")
 	}
 }
 
@@ -287,13 +290,8 @@ func (c *checker) internals(names []string) {
 	if p := m.Prometheus; p != nil && !p.ManualRouting {
 		c.known("metrics.prometheus.entryPoint", p.EntryPoint, names)
 	}
-	for _, kind := range []struct {
-		field string
-		given bool
-	}{{"datadog", m.Datadog != nil}, {"statsD", m.StatsD != nil}, {"influxDB2", m.InfluxDB2 != nil}, {"otlp", m.OTLP != nil}} {
-		if kind.given {
-			c.add(Warning, "metrics."+kind.field, CodeUnsupported, "write --metrics.prometheus=true", "metrics are offered for Prometheus only")
-		}
+	if i := m.InfluxDB2; i != nil && (i.Token == "" || i.Org == "" || i.Bucket == "") {
+		c.add(Warning, "metrics.influxDB2", CodeInvalidValue, "set all three", "nothing is sent without token, org and bucket")
 	}
 }
 

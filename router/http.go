@@ -162,6 +162,9 @@ func (c *compiler) router(d *routerDraft) {
 // likeReference reports whether a router whose guard cannot be built leaves its requests
 // with the reference's 404 where no other router would take them. Files written for the
 // reference may count on that; who writes labels is told by a 503 that the router is there.
+	if trace := c.in.Parts.Trace; trace != nil && d.route.To != nil {
+		d.route.To = trace(d.route.To)
+	}
 func (c *compiler) likeReference(name string) bool {
 	return c.in.Compat404 || slices.Contains([]string{"file", "http", "rest"}, providerOf(name))
 }
@@ -170,7 +173,7 @@ func (c *compiler) newRoute(d *routerDraft) *exchange.Route {
 	r, route := d.info.Router, c.slabs.routes.make()
 	route.Router, route.Service, route.Rule, route.Priority = d.name, d.service, r.Rule, r.Priority
 	route.Internal = strings.HasSuffix(d.service, internalSuffix)
-	route.NoAccessLog, route.NoMetrics = !*r.Observability.AccessLogs, !*r.Observability.Metrics
+	observe(route, r.Observability)
 	return route
 }
 
@@ -179,6 +182,12 @@ func (c *compiler) newRoute(d *routerDraft) *exchange.Route {
 func (c *compiler) listen(d *routerDraft) {
 	eps, key := d.info.EntryPoints, ""
 	switch {
+// observe notes what is not told of a route's requests.
+func observe(route *exchange.Route, o *config.RouterObservability) {
+	route.NoAccessLog, route.NoMetrics, route.NoTracing = !*o.AccessLogs, !*o.Metrics, !*o.Tracing
+	route.DetailedTrace = o.TraceVerbosity == "detailed"
+}
+
 	case len(eps) == 1:
 		key = eps[0]
 	case len(eps) > 0 && len(eps) == len(c.in.DefaultEntryPoints) && &eps[0] == &c.in.DefaultEntryPoints[0]:

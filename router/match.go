@@ -69,12 +69,11 @@ func (d *routerDraft) mount() mounted {
 	if d.route != nil {
 		return mounted{route: d.route}
 	}
-	return mounted{broken: !d.closed, route: &exchange.Route{
-		Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority,
-		Broken:      exchange.RouterBroken,
-		NoAccessLog: !*d.info.Observability.AccessLogs,
-		NoMetrics:   !*d.info.Observability.Metrics,
-	}}
+	route := &exchange.Route{
+		Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority, Broken: exchange.RouterBroken,
+	}
+	observe(route, d.info.Observability)
+	return mounted{broken: !d.closed, route: route}
 }
 
 // Match implements exchange.Matcher.

@@ -73,6 +73,9 @@ type Parts struct {
 	// Terminate gives the settings that end TLS with named options, for TCP routers.
 	Terminate func(options string) func(*tls.ClientHelloInfo) (*tls.Config, error)
 	// TLSOptions says why TLS options cannot be used; nil takes all.
+	// Trace stands before the service of a route, for the tracer; nil without tracing. Forward
+	// does the same by itself.
+	Trace func(exchange.Service) exchange.Service
 	TLSOptions func(name string, cfg *config.TLSOptions) error
 }
 

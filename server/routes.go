@@ -41,7 +41,7 @@ func (s *Server) publishLocked(m *provider.Merged) {
 	problems := s.certs.Update(tlsOf(m.Config), t.HostOptions(), t.Runtime.At)
 	t.Runtime.Problems = append(append(t.Runtime.Problems, problems...), s.unreadyProblems()...)
 	s.table.Store(t)
-	s.points.Load().publish(t)
+	s.points.Load().publish(t, s.traced)
 	s.lane.sweep()
 	s.client.Sweep()
 	s.state.Commit()
@@ -81,7 +81,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 		Parts: router.Parts{
 			Middleware:   s.buildMiddleware,
 			OpHandler:    serve.OpHandler,
-			Forward:      func(svc exchange.Service) http.Handler { return serve.Forward(svc, s.client) },
+			Forward:      s.forward,
 			Transport:    upstream.NewTransport,
 			TransportKey: upstream.TransportKey,
 			Terminate:    s.terminate,
@@ -100,6 +100,9 @@ func (s *Server) input(m *provider.Merged) router.Input {
 func (s *Server) buildMiddleware(name string, cfg *config.Middleware, d router.MiddlewareDeps) (exchange.Op, exchange.Stage, error) {
 	b, err := middleware.Build(name, cfg, middleware.Deps{
 		State: s.state.For(d.Router), Router: d.Router, Service: d.Service, Warn: d.Warn, Log: s.component("middleware"),
+	if s.tracer != nil {
+		in.Parts.Trace = s.tracer.Service
+	}
 	})
 	return b.Op, b.Stage, err
 }
@@ -113,6 +116,15 @@ func (s *Server) defaultTransport() *config.ServersTransport {
 	}
 	return t
 }
+	if s.tracer != nil && err == nil {
+		kind := spanName(middleware.Kind(cfg))
+		if b.Op != nil {
+			b.Op = s.tracer.Op(kind, name, b.Op)
+		}
+		if b.Stage != nil {
+			b.Stage = s.tracer.Stage(kind, name, b.Stage)
+		}
+	}
 
 // internalHandlers are the services that the program itself offers.
 func (s *Server) internalHandlers() map[string]http.Handler {

@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/proxy/balance"
 	"github.com/sluice-edge/sluice/proxy/stream"
+	"github.com/sluice-edge/sluice/proxy/trace"
 	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/router"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -58,6 +59,7 @@ type Server struct {
 	log     zerolog.Logger
 	hub     *telemetry.Hub
 	certs   *cert.Manager
+	tracer  *trace.Tracer // nil without tracing
 	acme    atomic.Pointer[acme.Manager]
 	book    *balance.Book
 	client  *upstream.Client
@@ -124,6 +126,13 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.newACME(ctx)
 	s.streams = stream.NewBook(s.healthChanged)
 	s.lane = newLane(s)
+	if o.Static.Tracing != nil {
+		if s.tracer, err = trace.New(trace.Options{
+			Config: o.Static.Tracing, Version: o.Version, Lookup: o.Lookup, Log: s.component("tracing"),
+		}); err != nil {
+			return nil, err
+		}
+	}
 	s.newProviders()
 	return s, nil
 }
@@ -157,6 +166,9 @@ func (s *Server) Run(ctx context.Context) error {
 	wg.Go(func() { _ = s.client.Run(live) })
 	wg.Go(func() { s.book.Run(live) })
 	wg.Go(func() { _ = s.streams.Run(live) })
+	if s.tracer != nil {
+		wg.Go(func() { _ = s.tracer.Run(live) })
+	}
 	s.report(s.warnings)
 
 	// Providers are followed while draining, so that requests still find servers that live.

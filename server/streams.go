@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sluice-edge/sluice/proxy/entrypoint"
+	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/router"
 )
@@ -21,9 +22,9 @@ func (t tcpRoutes) Match(c *stream.Conn) entrypoint.Taker {
 }
 
 // publish swaps the routes of a table; connections and sessions keep their servers.
-func (p *points) publish(t *router.Table) {
+func (p *points) publish(t *router.Table, traced func(entryPoint string, m exchange.Matcher) exchange.Matcher) {
 	for _, ep := range p.tcp {
-		ep.SetMatcher(t.EntryPoint(ep.Name()))
+		ep.SetMatcher(traced(ep.Name(), t.EntryPoint(ep.Name())))
 		if tcp := t.TCP(ep.Name()); tcp != nil {
 			ep.SetTCP(tcpRoutes{tcp})
 		} else {

@@ -90,7 +90,6 @@ var goneKeys = [...]struct {
 	{"tracing.haystack", removed("v3", "write --tracing.otlp.http.endpoint")},
 	{"tracing.elastic", removed("v3", "write --tracing.otlp.http.endpoint; Elastic APM takes OTLP")},
 	{"tracing.spannamelimit", removed("v3", "leave it out")},
-	{"tracing.globalattributes", removed("v3.1", "write --tracing.resourceAttributes")},
 	{"certificatesresolvers.*.acme.entrypoint", removed("v2", "write --certificatesResolvers.NAME.acme.httpChallenge.entryPoint")},
 	{"entrypoints.*.compress", removed("v2", "use the compress middleware: --entryPoints.NAME.http.middlewares=compress@file")},
 	{"entrypoints.*.redirect", removed("v2", "write --entryPoints.NAME.http.redirections.entryPoint.to")},

@@ -33,6 +33,7 @@ var rooms = []room{
 	{"proxy/page", []string{"proxy/exchange"}},
 	{"proxy/wire", []string{"config", "telemetry", "proxy/exchange", "proxy/wire"}},
 	{"proxy/balance", []string{"config", "telemetry", "proxy/exchange", "proxy/wire"}},
+	{"proxy/trace", []string{"config", "telemetry", "proxy/exchange"}},
 	{"proxy/upstream", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire"}},
 	{"proxy/loop", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire", "proxy/balance", "proxy/upstream", "proxy/loop"}},
 	{"proxy/serve", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire", "proxy/balance", "proxy/upstream", "proxy/serve"}},

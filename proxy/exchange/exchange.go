@@ -131,8 +131,17 @@ type Route struct {
 	Broken Reason
 	// Internal routes (API, ping, metrics) are left out of logs and metrics unless asked for.
 	Internal bool
-	// NoAccessLog and NoMetrics are set by observability options.
-	NoAccessLog, NoMetrics bool
+	// NoAccessLog, NoMetrics and NoTracing are set by observability options, DetailedTrace by a
+	// traceVerbosity of detailed.
+	NoAccessLog, NoMetrics, NoTracing, DetailedTrace bool
+}
+
+// Trace follows one request through the edge.
+type Trace interface {
+	// Call begins the span of a request that a middleware makes itself. It returns the fields
+	// that carry the trace on, and a function to be called with the answer's status, or 0 where
+	// there was none.
+	Call(name, method, url string) (fields []Field, end func(status int))
 }
 
 // Matcher finds the route of a request by ex.Req, or nil with the Reason. It does not allocate.
@@ -223,6 +232,8 @@ type Exchange struct {
 	Failed Reason
 	// Log is what ops tell the access log.
 	Log Log
+	// Trace is nil where the request is not traced.
+	Trace Trace
 
 	tried  [maxTried]*Endpoint
 	ntried int
@@ -236,6 +247,8 @@ type Log struct {
 	Retries int
 	// StrippedPrefix is the sum of what stripPrefix removed; rewriteLocation puts it back.
 	StrippedPrefix string
+	// TraceID and SpanID are the numbers of the request's trace and of its first span.
+	TraceID, SpanID string
 }
 
 type pending struct {
@@ -363,7 +376,7 @@ func (ex *Exchange) Slim() *Exchange {
 	*s = *ex
 	keep := [...]*string{
 		&s.Req.Method, &s.Req.Host, &s.Req.Target, &s.Req.Path, &s.Req.Query, &s.Req.Upgrade, &s.Req.PeerText,
-		&s.Resp.StatusText, &s.Resp.Upgrade, &s.Log.User, &s.Log.StrippedPrefix,
+		&s.Resp.StatusText, &s.Resp.Upgrade, &s.Log.User, &s.Log.StrippedPrefix, &s.Log.TraceID, &s.Log.SpanID,
 	}
 	n := 0
 	for _, p := range keep {

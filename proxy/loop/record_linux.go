@@ -54,6 +54,7 @@ func (l *loop) record(cl *client) {
 	}
 	r.Peer, r.ForwardedFor, r.User = req.Peer, t.forwardedFor, ex.Log.User
 	r.Method, r.Host, r.Target, r.Proto = t.method, req.Host, req.Target, req.Proto
+	r.TraceID, r.SpanID = ex.Log.TraceID, ex.Log.SpanID
 	r.Upgrade, r.EventStream = t.upgrade, t.eventStream
 	if s := req.TLS; s != nil {
 		r.TLSVersion, r.TLSCipher = s.Version, s.CipherSuite

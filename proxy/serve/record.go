@@ -64,6 +64,7 @@ func (l *life) fill(r *telemetry.Record) {
 	}
 	r.Peer, r.ForwardedFor, r.User = req.Peer, l.forwardedFor, ex.Log.User
 	r.Method, r.Host, r.Target, r.Proto = l.method, req.Host, req.Target, req.Proto
+	r.TraceID, r.SpanID = ex.Log.TraceID, ex.Log.SpanID
 	r.Upgrade, r.EventStream = l.upgrade, l.eventStream
 	if t := req.TLS; t != nil {
 		r.TLSVersion, r.TLSCipher = t.Version, t.CipherSuite
