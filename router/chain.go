@@ -44,6 +44,7 @@ func (b *chains) build(owner string, names []string) ([]item, *chainError) {
 
 func (b *chains) add(items []item, owner string, names, stack []string) ([]item, *chainError) {
 	for _, name := range names {
+		b.c.touched = append(b.c.touched, ref{ofMiddleware, name})
 		info := b.c.run.Middlewares[name]
 		if info == nil {
 			return nil, &chainError{codedError: codedError{config.CodeUnknownMiddleware, suggest(name, b.c.run.Middlewares),
@@ -68,6 +69,9 @@ func (b *chains) add(items []item, owner string, names, stack []string) ([]item,
 
 // spoil disables a middleware that cannot be built, or a chain around it.
 func (b *chains) spoil(name string, info *config.MiddlewareInfo, err *chainError) {
+	if b.c.patch.stops("middleware " + name) {
+		return
+	}
 	if !slices.Contains(info.Errors, err.Error()) {
 		info.Errors = append(info.Errors, err.Error())
 	}
@@ -92,6 +96,10 @@ func (b *chains) expand(items []item, owner, name string, info *config.Middlewar
 }
 
 func (b *chains) one(items []item, owner, name string, info *config.MiddlewareInfo) ([]item, *chainError) {
+	reads := readsFiles(info.Middleware)
+	if reads {
+		b.c.table.memo.volatile[name] = true
+	}
 	op, stage, err := b.c.in.Parts.Middleware(name, info.Middleware, MiddlewareDeps{
 		Router:  owner,
 		Service: func(n string) (http.Handler, error) { return b.c.services.handler(qualify(n, name)) },
@@ -100,6 +108,7 @@ func (b *chains) one(items []item, owner, name string, info *config.MiddlewareIn
 		},
 	})
 	if err != nil {
+		b.c.table.memo.unsettled = b.c.table.memo.unsettled || reads
 		e := &chainError{codedError: codedError{err: fmt.Errorf("middleware %s: %w", name, err)}, protects: mayGuard(info.Middleware)}
 		e.guard = slices.ContainsFunc(middlewareKinds(info.Middleware), isGuard)
 		e.code, e.hint = codeOf(err, config.CodeInvalidMiddleware)
@@ -134,6 +143,21 @@ func mayGuard(m *config.Middleware) bool {
 		}
 	}
 	return len(kinds) == 0
+}
+
+// readsFiles reports whether a middleware may come out otherwise with the same configuration.
+func readsFiles(m *config.Middleware) bool {
+	switch {
+	case m.BasicAuth != nil:
+		return m.BasicAuth.UsersFile != ""
+	case m.DigestAuth != nil:
+		return m.DigestAuth.UsersFile != ""
+	case m.ForwardAuth != nil:
+		return m.ForwardAuth.TLS != nil
+	case m.RateLimit != nil:
+		return m.RateLimit.Redis != nil && m.RateLimit.Redis.TLS != nil
+	}
+	return false
 }
 
 // middlewareKinds returns the names of the fields that are set.

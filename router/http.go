@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,6 +27,7 @@ func (c *compiler) routers() {
 		}
 	}
 	if len(international) > 0 {
+		c.table.memo.international = true
 		c.checkInternational(international)
 	}
 	for _, d := range c.sorted {
@@ -134,6 +136,8 @@ func (c *compiler) router(d *routerDraft) {
 		c.fail(d, "service", config.CodeUnknownService, errors.New("the router names no service"), "set service")
 		return
 	}
+	d.reached = true
+	c.touched = c.touched[:0]
 	svc, err := c.services.get(d.service, nil)
 	if err != nil {
 		code, hint := codeOf(err, config.CodeInvalidService)
@@ -146,6 +150,7 @@ func (c *compiler) router(d *routerDraft) {
 		names = slices.Concat(names, svc.middlewares)
 	}
 	items, merr := c.chains.build(d.name, names)
+	d.more = c.beyond(d)
 	if merr != nil {
 		d.broken = d.broken || err == nil && merr.protects
 		d.closed = d.closed || err == nil && merr.unread || merr.guard && !c.likeReference(d.name)
@@ -157,14 +162,14 @@ func (c *compiler) router(d *routerDraft) {
 	}
 	d.route = c.newRoute(d)
 	d.route.Ops, d.route.Tail, d.route.To = c.compose(items, svc.child)
+	if trace := c.in.Parts.Trace; trace != nil && d.route.To != nil {
+		d.route.To = trace(d.route.To)
+	}
 }
 
 // likeReference reports whether a router whose guard cannot be built leaves its requests
 // with the reference's 404 where no other router would take them. Files written for the
 // reference may count on that; who writes labels is told by a 503 that the router is there.
-	if trace := c.in.Parts.Trace; trace != nil && d.route.To != nil {
-		d.route.To = trace(d.route.To)
-	}
 func (c *compiler) likeReference(name string) bool {
 	return c.in.Compat404 || slices.Contains([]string{"file", "http", "rest"}, providerOf(name))
 }
@@ -177,17 +182,17 @@ func (c *compiler) newRoute(d *routerDraft) *exchange.Route {
 	return route
 }
 
-// listen finds the entry points of a router. Most routers have the default ones or just
-// one, so those answers are shared.
-func (c *compiler) listen(d *routerDraft) {
-	eps, key := d.info.EntryPoints, ""
-	switch {
 // observe notes what is not told of a route's requests.
 func observe(route *exchange.Route, o *config.RouterObservability) {
 	route.NoAccessLog, route.NoMetrics, route.NoTracing = !*o.AccessLogs, !*o.Metrics, !*o.Tracing
 	route.DetailedTrace = o.TraceVerbosity == "detailed"
 }
 
+// listen finds the entry points of a router. Most routers have the default ones or just
+// one, so those answers are shared.
+func (c *compiler) listen(d *routerDraft) {
+	eps, key := d.info.EntryPoints, ""
+	switch {
 	case len(eps) == 1:
 		key = eps[0]
 	case len(eps) > 0 && len(eps) == len(c.in.DefaultEntryPoints) && &eps[0] == &c.in.DefaultEntryPoints[0]:
@@ -256,7 +261,7 @@ func (c *compiler) entryPoints() {
 			c.table.dead = append(c.table.dead, deadRouter{d.name, d.rule, d.info})
 		}
 	}
-	slices.SortStableFunc(mounted, c.order)
+	slices.SortFunc(mounted, func(a, b *routerDraft) int { return c.compare(a.info.Priority, b.info.Priority, a.name, b.name) })
 	c.duplicates(mounted)
 	type place struct {
 		entryPoint string
@@ -282,6 +287,11 @@ func (c *compiler) entryPoints() {
 			options: c.optionsAt(name),
 		}
 	}
+	c.others()
+}
+
+// others tells every entry point of the rest.
+func (c *compiler) others() {
 	for _, name := range slices.Sorted(maps.Keys(c.table.entryPoints)) {
 		for _, other := range slices.Sorted(maps.Keys(c.table.entryPoints)) {
 			if name != other {
@@ -292,16 +302,17 @@ func (c *compiler) entryPoints() {
 	}
 }
 
-// order sorts routers as they are tried: by priority, then by their provider's place in
+// before orders routes as they are tried: by priority, then by their provider's place in
 // the precedence, then by name, so that the order never depends on chance.
-func (c *compiler) order(a, b *routerDraft) int {
-	if a.info.Priority != b.info.Priority {
-		if a.info.Priority > b.info.Priority {
-			return -1
-		}
-		return 1
+func (c *compiler) before(a, b *exchange.Route) int {
+	return c.compare(a.Priority, b.Priority, a.Router, b.Router)
+}
+
+func (c *compiler) compare(p, q int, a, b string) int {
+	if p != q {
+		return cmp.Compare(q, p)
 	}
-	return c.rank(a.name) - c.rank(b.name) // names are in order already
+	return cmp.Or(c.rank(a)-c.rank(b), strings.Compare(a, b))
 }
 
 // builtInPrecedence is the reference's order of the providers that there are, where none is configured.
@@ -320,30 +331,42 @@ func (c *compiler) rank(name string) int {
 
 // duplicates says which routers can never be reached because another has the same rule.
 func (c *compiler) duplicates(sorted []*routerDraft) {
-	var first [2]map[string]*routerDraft // clear, TLS
-	for i := range first {
-		first[i] = make(map[string]*routerDraft, len(sorted))
+	var same [2]map[string][]*routerDraft // clear, TLS
+	for i := range same {
+		same[i] = make(map[string][]*routerDraft, len(sorted))
 	}
-	for _, d := range sorted {
-		m := first[0]
+	lists := make([]*routerDraft, len(sorted)) // one place for all the lists of one
+	for i, d := range sorted {
+		m := same[0]
 		if d.info.TLS != nil {
-			m = first[1]
+			m = same[1]
 		}
-		o := m[d.rule.Normal()]
-		if o == nil {
-			m[d.rule.Normal()] = d
-			continue
-		}
-		var both []string
-		for _, ep := range d.info.Using {
-			if slices.Contains(o.info.Using, ep) {
-				both = append(both, ep)
+		key := d.rule.Normal()
+		for _, o := range m[key] {
+			if both := common(d.info.Using, o.info.Using); len(both) > 0 {
+				c.table.memo.twins[o.name] = true
+				c.problem("router "+d.name, "rule", config.CodeDuplicateHost, config.Warning,
+					fmt.Sprintf("the router %s has the same rule on %s and comes first", o.name, strings.Join(both, ", ")),
+					"change the rule, or remove one of the two")
+				break
 			}
 		}
-		if len(both) > 0 {
-			c.problem("router "+d.name, "rule", config.CodeDuplicateHost, config.Warning,
-				fmt.Sprintf("the router %s has the same rule on %s and comes first", o.name, strings.Join(both, ", ")),
-				"change the rule, or remove one of the two")
+		if list := m[key]; list != nil {
+			m[key] = append(list, d)
+		} else {
+			lists[i] = d
+			m[key] = lists[i : i+1 : i+1]
 		}
 	}
+}
+
+// common returns what is in both lists.
+func common(a, b []string) []string {
+	var out []string
+	for _, s := range a {
+		if slices.Contains(b, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }

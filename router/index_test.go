@@ -166,3 +166,23 @@ func BenchmarkFind(b *testing.B) {
 		})
 	}
 }
+
+func compileAll(t *testing.T, texts ...string) []*rule.Rule {
+	t.Helper()
+	var rules []*rule.Rule
+	for _, text := range texts {
+		c, err := rule.Compile(text, rule.V3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, c)
+	}
+	return rules
+}
+
+func find(ix *index[int], req *exchange.Request) *slot[int] {
+	var s rule.Subject
+	s.HTTP(req, &rule.Pool{})
+	defer s.Done()
+	return ix.find(&s, nil)
+}

@@ -44,6 +44,10 @@ func (c *compiler) prepare() {
 	for _, name := range slices.Sorted(maps.Keys(c.in.EntryPoints)) {
 		c.redirection(name, c.in.EntryPoints[name])
 	}
+	c.sortRouters()
+}
+
+func (c *compiler) sortRouters() {
 	slices.SortFunc(c.sorted, func(a, b *routerDraft) int { return strings.Compare(a.name, b.name) })
 }
 
@@ -126,6 +130,10 @@ func (c *compiler) addRouter(name, source string, cfg *config.Router, eps []stri
 	d := c.slabs.drafts.make()
 	d.name, d.source, d.service, d.info = name, source, qualify(r.Service, name), c.slabs.infos.make()
 	d.info.Router, d.info.Status = r, config.StatusEnabled
+	if c.patch.has(name) {
+		c.patch.stopped = true
+		return
+	}
 	if old := c.http[name]; old != nil {
 		c.problem("router "+name, "", config.CodeConflict, config.Error,
 			"two routers come by this name, one of them by its entry point's settings", "rename one")

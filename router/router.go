@@ -51,6 +51,10 @@ type Input struct {
 	DefaultTransport *config.ServersTransport
 	// Previous is the table in use, or nil; what did not change is taken over from it.
 	Previous *Table
+	// Same stands for everything in Input that is neither Config nor Problems, and is compared
+	// with ==: while it is what it was for Previous, only what changed in Config is compiled.
+	// nil is never the same.
+	Same any
 	// Book keeps the state of HTTP services; nil keeps none.
 	Book *balance.Book
 	// Streams keeps the state of TCP and UDP services; nil keeps none.
@@ -62,20 +66,22 @@ type Input struct {
 // Parts are the makers of what routes are made of. The server joins them with the packages
 // that implement them.
 type Parts struct {
+	// Begin is called before anything is built, and again where that was given up; it may be nil.
+	Begin func()
 	// Middleware builds one middleware that is no chain: an op or a stage, or neither.
 	Middleware func(name string, cfg *config.Middleware, d MiddlewareDeps) (exchange.Op, exchange.Stage, error)
 	// OpHandler runs ops behind a stage; Forward sends requests to a service's servers.
 	OpHandler func(ops []exchange.Op, next http.Handler) http.Handler
 	Forward   func(exchange.Service) http.Handler
+	// Trace stands before the service of a route, for the tracer; nil without tracing. Forward
+	// does the same by itself.
+	Trace func(exchange.Service) exchange.Service
 	// Transport builds a transport; TransportKey is a fingerprint of what it is built from.
 	Transport    func(name string, cfg *config.ServersTransport) (*exchange.Transport, error)
 	TransportKey func(cfg *config.ServersTransport) string
 	// Terminate gives the settings that end TLS with named options, for TCP routers.
 	Terminate func(options string) func(*tls.ClientHelloInfo) (*tls.Config, error)
 	// TLSOptions says why TLS options cannot be used; nil takes all.
-	// Trace stands before the service of a route, for the tracer; nil without tracing. Forward
-	// does the same by itself.
-	Trace func(exchange.Service) exchange.Service
 	TLSOptions func(name string, cfg *config.TLSOptions) error
 }
 
@@ -104,11 +110,23 @@ type Table struct {
 	draft       *balance.Draft
 	streams     *stream.Draft
 	dead        []deadRouter
+	memo        memo
+	// rebuilt are the routers of a patch, gone ones included; nil means all.
+	rebuilt map[string]bool
 }
 
 // Compile builds the Table of a configuration.
+//
+// Where little changed since Previous it makes a patch of that table, which says and does
+// the same as a whole one and costs what changed.
 func Compile(in Input) *Table {
-	c := newCompiler(&in)
+	if in.Config == nil {
+		in.Config = &config.Dynamic{}
+	}
+	if t := patch(&in); t != nil {
+		return t
+	}
+	c := newCompiler(&in, nil)
 	c.prepare()
 	c.routers()
 	c.relate()
@@ -130,6 +148,10 @@ func (t *Table) EntryPoint(name string) exchange.Matcher {
 
 // EntryPoints returns the names of the entry points that have HTTP routes.
 func (t *Table) EntryPoints() []string { return slices.Sorted(maps.Keys(t.entryPoints)) }
+
+// Rebuilt names the routers that were compiled anew, gone ones included, where the table is
+// a patch of the one before; nil means all.
+func (t *Table) Rebuilt() map[string]bool { return t.rebuilt }
 
 // Commit makes the services of the table the live ones in the Book. Call it when the
 // table is published; a table that is never published needs nothing.
@@ -165,6 +187,10 @@ type compiler struct {
 	allOn    *config.RouterObservability
 	// models are the entry points with settings that their routers inherit.
 	models map[string]*config.EntryPoint
+	// patch is set while a patch is made.
+	patch *patcher
+	// touched collects what the object being built is made of.
+	touched []ref
 	// using holds the valid entry points of single names and of the default list.
 	using map[string][]string
 	slabs struct {
@@ -192,13 +218,19 @@ type routerDraft struct {
 	closed bool
 	// options is the name of its TLS options.
 	options string
+	// reached is set where its service was built for it.
+	reached bool
+	// more is what it is made of beside its service and the middlewares it names.
+	more []ref
 }
 
-func newCompiler(in *Input) *compiler {
-	if in.Config == nil {
-		in.Config = &config.Dynamic{}
+// newCompiler returns a compiler of a whole table, or of a patch.
+func newCompiler(in *Input, p *patcher) *compiler {
+	if in.Parts.Begin != nil {
+		in.Parts.Begin()
 	}
 	c := &compiler{
+		patch:   p,
 		in:      in,
 		run:     &config.Runtime{Problems: slices.Clone(in.Problems)},
 		options: map[string]error{},
@@ -207,7 +239,7 @@ func newCompiler(in *Input) *compiler {
 		using:   map[string][]string{},
 	}
 	n := 0
-	if in.Config.HTTP != nil {
+	if in.Config.HTTP != nil && p == nil {
 		n = len(in.Config.HTTP.Routers)
 	}
 	c.http, c.sorted = make(map[string]*routerDraft, n), make([]*routerDraft, 0, n)
@@ -218,6 +250,7 @@ func newCompiler(in *Input) *compiler {
 		tcp:         map[string]*TCPTable{},
 		udp:         map[string]*UDPRoute{},
 		rules:       make(map[ruleKey]*rule.Rule, n),
+		memo:        newMemo(),
 	}
 	book, streams := in.Book, in.Streams
 	if book == nil {
@@ -226,7 +259,11 @@ func newCompiler(in *Input) *compiler {
 	if streams == nil {
 		streams = stream.NewBook(nil)
 	}
-	c.table.draft, c.table.streams = book.Begin(), streams.Begin()
+	begin := book.Begin
+	if p != nil {
+		begin = book.Amend
+	}
+	c.table.draft, c.table.streams = begin(), streams.Begin()
 	c.services = newServices(c, n)
 	c.chains = &chains{c: c}
 	return c
@@ -239,7 +276,9 @@ func (c *compiler) rule(text string, k ruleKind) (*rule.Rule, error) {
 		return r, nil
 	}
 	if p := c.in.Previous; p != nil && p.rules[key] != nil {
-		c.table.rules[key] = p.rules[key]
+		if c.patch == nil {
+			c.table.rules[key] = p.rules[key]
+		}
 		return p.rules[key], nil
 	}
 	build := rule.Compile
@@ -247,7 +286,7 @@ func (c *compiler) rule(text string, k ruleKind) (*rule.Rule, error) {
 		build = rule.CompileTCP
 	}
 	r, err := build(text, k.syntax)
-	if err == nil {
+	if err == nil && c.patch == nil {
 		c.table.rules[key] = r
 	}
 	return r, err
@@ -255,6 +294,9 @@ func (c *compiler) rule(text string, k ruleKind) (*rule.Rule, error) {
 
 // problem notes what is wrong with an object ("router api@docker"), once.
 func (c *compiler) problem(object, field, code string, sev config.Severity, text, suggestion string) {
+	if c.patch.stops(object) {
+		return
+	}
 	key := object + "\x00" + field + "\x00" + code + "\x00" + text
 	if c.seen[key] {
 		return
@@ -268,10 +310,14 @@ func (c *compiler) problem(object, field, code string, sev config.Severity, text
 	})
 }
 
-// finish sorts what came out of maps.
+// finish sorts what came out of maps, and notes what a patch of the table must know.
 func (c *compiler) finish() {
 	n := len(c.in.Problems)
 	slices.SortStableFunc(c.run.Problems[n:], func(a, b config.Problem) int {
 		return strings.Compare(a.Object+"\x00"+a.Field+"\x00"+a.Text, b.Object+"\x00"+b.Field+"\x00"+b.Text)
 	})
+	m := &c.table.memo
+	m.same, m.config, m.resolvers, m.onDemand = c.in.Same, c.in.Config, c.in.Resolvers, c.in.OnDemand
+	m.drafts, m.services, m.transports = c.sorted, c.services.built, c.services.transports
+	m.problems = slices.Clip(c.run.Problems[n:])
 }

@@ -41,6 +41,8 @@ type services struct {
 	built      map[string]*service
 	transports map[string]transportResult
 	slab       slab[service]
+	// guarding are the services whose own middlewares are being built.
+	guarding []string
 }
 
 type transportResult struct {
@@ -54,6 +56,8 @@ type service struct {
 	child       balance.Child
 	middlewares []string
 	err         error
+	// more is what it is made of.
+	more []ref
 }
 
 func newServices(c *compiler, n int) *services {
@@ -62,18 +66,23 @@ func newServices(c *compiler, n int) *services {
 
 // get builds the service of that full name. stack holds the services it is part of.
 func (s *services) get(name string, stack []string) (*service, error) {
+	s.c.touched = append(s.c.touched, ref{ofService, name})
 	if b := s.built[name]; b != nil {
+		s.c.touched = append(s.c.touched, b.more...)
 		return b, b.err
 	}
 	if slices.Contains(stack, name) {
 		return &service{}, coded(config.CodeLoop, "", "the service %s contains itself: %s", name, strings.Join(append(stack, name), " > "))
 	}
-	info := s.c.run.Services[name]
+	info := s.c.serviceInfo(name)
 	if info == nil {
 		return &service{}, coded(config.CodeUnknownService, suggest(name, s.c.run.Services), "the service %q does not exist", name)
 	}
-	b := s.slab.make()
+	b, from := s.slab.make(), len(s.c.touched)
 	b.child, b.err = s.build(name, info, stack)
+	if len(s.c.touched) > from {
+		b.more = slices.Clone(s.c.touched[from:])
+	}
 	for _, m := range info.Middlewares {
 		b.middlewares = append(b.middlewares, qualify(m, name))
 	}
@@ -224,12 +233,21 @@ func (s *services) children(name string, names, stack []string) ([]balance.Child
 
 // guarded puts a service's own middlewares before it.
 func (s *services) guarded(name string, b *service) (balance.Child, error) {
+	if slices.Contains(s.guarding, name) {
+		return balance.Child{}, coded(config.CodeLoop, "", "a middleware of the service %s needs that service: %s", name,
+			strings.Join(append(s.guarding, name), " > "))
+	}
+	s.guarding = append(s.guarding, name)
 	items, err := s.c.chains.build("service "+name, b.middlewares)
+	s.guarding = s.guarding[:len(s.guarding)-1]
 	if err != nil {
 		return balance.Child{}, err
 	}
 	if len(items) == 0 {
 		return b.child, nil
+	}
+	if p := s.c.patch; p != nil {
+		p.stopped = true // what these remember belongs to no one router
 	}
 	ops, tail, to := s.c.compose(items, b.child)
 	if tail == nil {
@@ -326,6 +344,7 @@ func (s *services) newTransport(name string) (*exchange.Transport, error) {
 		return s.c.in.Parts.Transport(name, cfg)
 	})
 	if err != nil {
+		s.c.table.memo.unsettled = true
 		return nil, fmt.Errorf("serversTransport %s: %w", name, err)
 	}
 	return t, nil

@@ -176,3 +176,19 @@ func TestUnbuildableGuards(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceBehindItsOwnErrorPage: a service whose own middleware fetches pages from that
+// service would be built for ever.
+func TestServiceBehindItsOwnErrorPage(t *testing.T) {
+	s := lb("http://127.0.0.1:1")
+	s.Middlewares = []string{"pages"}
+	table := Compile(input(&config.HTTP{
+		Routers:     map[string]*config.Router{"r@x": {Rule: "Host(`a.test`)", Service: "s"}},
+		Services:    map[string]*config.Service{"s@x": s},
+		Middlewares: map[string]*config.Middleware{"pages@x": {Errors: &config.ErrorPage{Service: "s"}}},
+	}))
+	info := table.Runtime.Routers["r@x"]
+	if info.Status != config.StatusDisabled || !strings.Contains(strings.Join(info.Errors, " "), "needs that service: s@x > s@x") {
+		t.Errorf("%+v", info)
+	}
+}

@@ -146,6 +146,7 @@ func BenchmarkCompile(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("change/%d", n), func(b *testing.B) {
 			in := input(h)
+			in.Same = "same"
 			in.Previous = Compile(in)
 			in.Previous.Commit()
 			b.ReportAllocs()
@@ -153,7 +154,10 @@ func BenchmarkCompile(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i++
-				h.Routers["r0@x"].Rule = fmt.Sprintf("Host(`app-0.example.com`) && PathPrefix(`/api/%d`)", i)
+				next := *h
+				next.Routers = maps.Clone(h.Routers)
+				next.Routers["r0@x"] = &config.Router{Rule: fmt.Sprintf("Host(`app-0.example.com`) && PathPrefix(`/api/%d`)", i), Service: "s0", Middlewares: []string{"p"}}
+				in.Config = &config.Dynamic{HTTP: &next}
 				in.Previous = Compile(in)
 				in.Previous.Commit()
 			}

@@ -108,6 +108,7 @@ func (c *compiler) usableOptions(name, router string) (string, error) {
 		err = coded(config.CodeUnknownTLSOptions, suggest(name, all), "the TLS options %q do not exist", name)
 	case cfg != nil && c.in.Parts.TLSOptions != nil:
 		if e := c.in.Parts.TLSOptions(name, cfg); e != nil {
+			c.table.memo.unsettled = true
 			err = coded(config.CodeInvalidValue, "", "the TLS options %s cannot be used: %w", name, e)
 		}
 	}
@@ -142,6 +143,7 @@ func (c *compiler) tlsOptions() {
 	c.table.hostOptions = map[string]string{}
 	for p, byOptions := range wanted {
 		if len(byOptions) > 1 {
+			c.table.memo.contested[p.host] = true
 			for _, list := range byOptions {
 				for _, d := range list {
 					c.warn(d, "tls.options", config.CodeConflict, fmt.Sprintf("found different TLS options for routers on the same host %s, so the default ones are used", p.host),

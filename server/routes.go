@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/api"
 	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
@@ -30,7 +31,6 @@ func (s *Server) publish(m *provider.Merged) {
 func (s *Server) publishLocked(m *provider.Merged) {
 	s.merged = m
 	began := time.Now()
-	s.state.Begin()
 	t := router.Compile(s.input(m))
 	t.Commit()
 	gen := uint64(1)
@@ -39,17 +39,21 @@ func (s *Server) publishLocked(m *provider.Merged) {
 	}
 	t.Runtime.Generation, t.Runtime.At = gen, time.Now()
 	problems := s.certs.Update(tlsOf(m.Config), t.HostOptions(), t.Runtime.At)
-	t.Runtime.Problems = append(append(t.Runtime.Problems, problems...), s.unreadyProblems()...)
+	t.Runtime.Problems = slices.Concat(t.Runtime.Problems, problems, s.unreadyProblems(), s.keeper.Problems())
 	s.table.Store(t)
 	s.points.Load().publish(t, s.traced)
 	s.lane.sweep()
 	s.client.Sweep()
-	s.state.Commit()
+	if rebuilt := t.Rebuilt(); rebuilt != nil {
+		s.state.CommitPart(rebuilt)
+	} else {
+		s.state.Commit()
+	}
 	s.hub.Reloaded(t.Runtime)
 	s.wantCertificates(t, m.Config)
 	s.forget(t.Runtime.Problems)
 	s.report(t.Runtime.Problems)
-	e := s.log.Debug().Uint64(telemetry.Generation, gen).Int("routers", len(t.Runtime.Routers)).Dur("compiled", time.Since(began))
+	e := s.log.Debug().Uint64(telemetry.Generation, gen).Int("routers", len(t.Runtime.Routers)).Bool("patched", t.Rebuilt() != nil).Dur("compiled", time.Since(began))
 	if !m.At.IsZero() {
 		e = e.Dur("sinceChange", time.Since(m.At))
 	}
@@ -61,6 +65,12 @@ func tlsOf(c *config.Dynamic) *config.TLS {
 		return nil
 	}
 	return c.TLS
+}
+
+// inForce is what tables depend on beside the configuration of providers.
+type inForce struct {
+	static *config.Static
+	acme   *acme.Manager
 }
 
 func (s *Server) input(m *provider.Merged) router.Input {
@@ -75,10 +85,12 @@ func (s *Server) input(m *provider.Merged) router.Input {
 		OnDemand:           s.acme.Load().OnDemand(),
 		DefaultTransport:   s.defaultTransport(),
 		Previous:           s.table.Load(),
+		Same:               inForce{s.static.Load(), s.acme.Load()},
 		Book:               s.book,
 		Streams:            s.streams,
 		Log:                s.component("router"),
 		Parts: router.Parts{
+			Begin:        s.state.Begin,
 			Middleware:   s.buildMiddleware,
 			OpHandler:    serve.OpHandler,
 			Forward:      s.forward,
@@ -87,6 +99,9 @@ func (s *Server) input(m *provider.Merged) router.Input {
 			Terminate:    s.terminate,
 			TLSOptions:   func(_ string, o *config.TLSOptions) error { return cert.Check(o) },
 		},
+	}
+	if s.tracer != nil {
+		in.Parts.Trace = s.tracer.Service
 	}
 	if s.static.Load().Core != nil && s.static.Load().Core.DefaultRuleSyntax != "v3" { // the default needs no telling
 		in.DefaultRuleSyntax = s.static.Load().Core.DefaultRuleSyntax
@@ -100,10 +115,16 @@ func (s *Server) input(m *provider.Merged) router.Input {
 func (s *Server) buildMiddleware(name string, cfg *config.Middleware, d router.MiddlewareDeps) (exchange.Op, exchange.Stage, error) {
 	b, err := middleware.Build(name, cfg, middleware.Deps{
 		State: s.state.For(d.Router), Router: d.Router, Service: d.Service, Warn: d.Warn, Log: s.component("middleware"),
-	if s.tracer != nil {
-		in.Parts.Trace = s.tracer.Service
-	}
 	})
+	if s.tracer != nil && err == nil {
+		kind := spanName(middleware.Kind(cfg))
+		if b.Op != nil {
+			b.Op = s.tracer.Op(kind, name, b.Op)
+		}
+		if b.Stage != nil {
+			b.Stage = s.tracer.Stage(kind, name, b.Stage)
+		}
+	}
 	return b.Op, b.Stage, err
 }
 
@@ -116,15 +137,6 @@ func (s *Server) defaultTransport() *config.ServersTransport {
 	}
 	return t
 }
-	if s.tracer != nil && err == nil {
-		kind := spanName(middleware.Kind(cfg))
-		if b.Op != nil {
-			b.Op = s.tracer.Op(kind, name, b.Op)
-		}
-		if b.Stage != nil {
-			b.Stage = s.tracer.Stage(kind, name, b.Stage)
-		}
-	}
 
 // internalHandlers are the services that the program itself offers.
 func (s *Server) internalHandlers() map[string]http.Handler {

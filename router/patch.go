@@ -1,0 +1,541 @@
+package router
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/router/rule"
+)
+
+// A patch is the next table made of the one before and of what changed: the routers that
+// were added, removed or changed, and those made of a service or middleware that was. It is
+// made only where all of them were well and are well: whatever gives anybody anything to say
+// (a Problem, two routers with one rule, TLS options in conflict) is compiled whole, because
+// there the rest of the table matters. So a patch and a whole table say and do the same; the
+// property test holds them side by side.
+
+// memo is what a patch must know of the table before.
+type memo struct {
+	same                any
+	config              *config.Dynamic
+	resolvers, onDemand []string
+	drafts              []*routerDraft // by name
+	services            map[string]*service
+	transports          map[string]transportResult
+	problems            []config.Problem // of the table itself, sorted
+	// twins are routers whose rule another one has too and comes behind.
+	twins map[string]bool
+	// contested are hosts for which routers want different TLS options.
+	contested map[string]bool
+	// volatile are middlewares that depend on files, and are built anew for every table.
+	volatile map[string]bool
+	// international is set where a rule has a host in Unicode.
+	international bool
+	// unsettled is set where something could not be built that may be with the same configuration.
+	unsettled bool
+}
+
+func newMemo() memo {
+	return memo{twins: map[string]bool{}, contested: map[string]bool{}, volatile: map[string]bool{}}
+}
+
+// ref names something that a router or a service is made of.
+type ref struct {
+	kind refKind
+	name string
+}
+
+type refKind bool
+
+const (
+	ofService    refKind = false
+	ofMiddleware refKind = true
+)
+
+// patcher is the state of a patch. A nil one belongs to a whole table.
+type patcher struct {
+	was *Table
+	// sources are the configured routers that are compiled anew, routers what was made of
+	// them, both before and after.
+	sources, routers map[string]bool
+	gone             []*routerDraft
+	dirty            map[ref]bool // services and middlewares that changed
+	// stopped is set where the patch is given up.
+	stopped bool
+	// muted is set while something is said again of all routers.
+	muted bool
+	own   map[*config.ServiceInfo]bool
+}
+
+// stops tells whoever has something to say of an object that this ends the patch.
+func (p *patcher) stops(object string) bool {
+	if p == nil || isStream(object) {
+		return false
+	}
+	if !p.muted {
+		p.stopped = true
+	}
+	return true
+}
+
+// isStream reports whether an object of a Problem is one of TCP or UDP.
+func isStream(object string) bool {
+	return strings.HasPrefix(object, "tcp ") || strings.HasPrefix(object, "udp ")
+}
+
+// has reports whether a router that stays is called name.
+func (p *patcher) has(name string) bool {
+	if p == nil {
+		return false
+	}
+	d := p.was.memo.find(name)
+	return d != nil && !p.routers[name]
+}
+
+func (m *memo) find(name string) *routerDraft {
+	i, ok := slices.BinarySearchFunc(m.drafts, name, func(d *routerDraft, name string) int { return strings.Compare(d.name, name) })
+	if !ok {
+		return nil
+	}
+	return m.drafts[i]
+}
+
+// patch returns the next table where a patch of the one before can be it, else nil.
+func patch(in *Input) *Table {
+	if in.Previous == nil || in.Same == nil || in.Same != in.Previous.memo.same {
+		return nil
+	}
+	p := &patcher{was: in.Previous, sources: map[string]bool{}, routers: map[string]bool{}, dirty: map[ref]bool{}, own: map[*config.ServiceInfo]bool{}}
+	if !p.unchanged(in) || !p.changes(in) || !p.concerned(in) || !p.well(p.gone) {
+		return nil
+	}
+	c := newCompiler(in, p)
+	c.takeOver()
+	c.routers()
+	c.certificates()
+	if p.stopped || !p.well(c.sorted) || !c.settled() {
+		return nil
+	}
+	fresh := c.sorted
+	c.sorted = p.merge(fresh)
+	c.unreached(fresh)
+	c.relateAgain(fresh)
+	c.certificatesAgain()
+	if !c.mountAgain(fresh) {
+		return nil
+	}
+	c.streams()
+	if p.stopped {
+		return nil
+	}
+	for _, problem := range p.was.memo.problems {
+		if !isStream(problem.Object) {
+			c.run.Problems = append(c.run.Problems, problem)
+		}
+	}
+	c.finish()
+	c.table.rebuilt = p.routers
+	return c.table
+}
+
+// unchanged reports whether everything is as it was but for routers, services, middlewares and streams.
+func (p *patcher) unchanged(in *Input) bool {
+	m := &p.was.memo
+	was, is := cmp.Or(m.config.HTTP, &config.HTTP{}), cmp.Or(in.Config.HTTP, &config.HTTP{})
+	oldTLS, newTLS := cmp.Or(m.config.TLS, &config.TLS{}), cmp.Or(in.Config.TLS, &config.TLS{})
+	return !m.unsettled && !m.international && slices.Equal(m.resolvers, in.Resolvers) && slices.Equal(m.onDemand, in.OnDemand) &&
+		maps.Equal(was.ServersTransports, is.ServersTransports) && maps.Equal(oldTLS.Options, newTLS.Options)
+}
+
+// changes finds what changed. It reports whether that is little enough.
+func (p *patcher) changes(in *Input) bool {
+	was, is := cmp.Or(p.was.memo.config.HTTP, &config.HTTP{}), cmp.Or(in.Config.HTTP, &config.HTTP{})
+	limit := p.limit()
+	for _, name := range differences(was.Routers, is.Routers, limit) {
+		p.sources[name] = true
+	}
+	for _, name := range differences(was.Services, is.Services, limit) {
+		if strings.HasSuffix(name, internalSuffix) {
+			return false
+		}
+		p.dirty[ref{ofService, name}] = true
+	}
+	for _, name := range differences(was.Middlewares, is.Middlewares, limit) {
+		p.dirty[ref{ofMiddleware, name}] = true
+	}
+	for name := range p.was.memo.volatile {
+		p.dirty[ref{ofMiddleware, name}] = true
+	}
+	for name, s := range p.was.memo.services {
+		if slices.ContainsFunc(s.more, func(r ref) bool { return p.dirty[r] }) {
+			p.dirty[ref{ofService, name}] = true
+		}
+	}
+	return len(p.sources) <= limit && len(p.dirty) <= 2*limit
+}
+
+// limit is how many routers a patch may concern.
+func (p *patcher) limit() int { return 16 + len(p.was.memo.drafts)/8 }
+
+// differences lists the names whose objects are not the same pointers, some more than
+// limit at most.
+func differences[T any](was, is map[string]*T, limit int) []string {
+	if reflect.ValueOf(was).Pointer() == reflect.ValueOf(is).Pointer() {
+		return nil
+	}
+	var out []string
+	same := 0
+	for name, o := range is {
+		if w, ok := was[name]; ok && w == o {
+			same++
+		} else if out = append(out, name); len(out) > limit {
+			return out
+		}
+	}
+	if same == len(was) {
+		return out
+	}
+	for name := range was {
+		if _, still := is[name]; !still {
+			if out = append(out, name); len(out) > limit {
+				return out
+			}
+		}
+	}
+	return out
+}
+
+// concerned finds the routers that are to be compiled anew.
+func (p *patcher) concerned(in *Input) bool {
+	if len(p.dirty) > 0 {
+		for _, d := range p.was.memo.drafts {
+			if d.mentions(p.dirty) {
+				p.sources[d.source] = true
+			}
+		}
+	}
+	routers := cmp.Or(in.Config.HTTP, &config.HTTP{}).Routers
+	old := cmp.Or(p.was.memo.config.HTTP, &config.HTTP{}).Routers
+	for name := range p.sources {
+		if routers[name] == nil && old[name] == nil {
+			return false // one that the program made itself
+		}
+	}
+	if len(p.sources) > 0 {
+		for _, d := range p.was.memo.drafts {
+			if p.sources[d.source] {
+				p.gone = append(p.gone, d)
+				p.routers[d.name] = true
+			}
+		}
+	}
+	return len(p.gone) <= p.limit()
+}
+
+func (d *routerDraft) mentions(dirty map[ref]bool) bool {
+	if dirty[ref{ofService, d.service}] {
+		return true
+	}
+	for _, m := range d.info.Middlewares {
+		if dirty[ref{ofMiddleware, m}] {
+			return true
+		}
+	}
+	for _, r := range d.more {
+		if dirty[r] {
+			return true
+		}
+	}
+	return false
+}
+
+// beyond returns what was touched while d was built beside its service and the middlewares
+// that it names; for most routers nothing.
+func (c *compiler) beyond(d *routerDraft) []ref {
+	if len(c.touched) == 1+len(d.info.Middlewares) {
+		return nil
+	}
+	return slices.Clone(c.touched)
+}
+
+// well reports whether nothing is to be said of routers and of what they are made of, and
+// nothing of other routers because of them.
+func (p *patcher) well(drafts []*routerDraft) bool {
+	m := &p.was.memo
+	blamed := map[string]bool{}
+	for _, problem := range m.problems {
+		blamed[problem.Object] = true
+	}
+	for _, d := range drafts {
+		if d.info.Status != config.StatusEnabled || d.route == nil || d.rule == nil || blamed["router "+d.name] || m.twins[d.name] {
+			return false
+		}
+		if d.options != "" && d.options != defaultOptions {
+			return false
+		}
+		for _, h := range d.rule.Hosts() {
+			if h.International() || m.contested[h.Name] || d.options != "" && p.was.hostOptions[h.Name] != "" {
+				return false
+			}
+		}
+		if len(blamed) == 0 {
+			continue
+		}
+		if blamed["service "+d.service] || slices.ContainsFunc(d.info.Middlewares, func(n string) bool { return blamed["middleware "+n] }) {
+			return false
+		}
+		if slices.ContainsFunc(d.more, func(r ref) bool { return blamed["service "+r.name] || blamed["middleware "+r.name] }) {
+			return false
+		}
+	}
+	return true
+}
+
+// takeOver fills the compiler with what stays of the table before, and with the routers
+// that are compiled anew.
+func (c *compiler) takeOver() {
+	p, h := c.patch, cmp.Or(c.in.Config.HTTP, &config.HTTP{})
+	was, m := p.was.Runtime, &p.was.memo
+	c.run.Routers, c.run.Services, c.run.Middlewares = was.Routers, was.Services, was.Middlewares
+	c.services.built = maps.Clone(m.services)
+	if len(p.dirty) > 0 {
+		c.run.Middlewares = maps.Clone(was.Middlewares)
+	}
+	c.run.Services = maps.Clone(was.Services)
+	c.table.memo.volatile = maps.Clone(m.volatile)
+	c.table.memo.twins, c.table.memo.contested = m.twins, m.contested
+	c.table.rules, c.table.hostOptions, c.table.dead = p.was.rules, p.was.hostOptions, p.was.dead
+	for r := range p.dirty {
+		if r.kind == ofMiddleware {
+			c.renewMiddleware(r.name, h.Middlewares[r.name])
+		} else {
+			c.renewService(r.name, h.Services[r.name])
+		}
+	}
+	c.findModels()
+	c.run.Routers = maps.Clone(was.Routers)
+	for _, d := range p.gone {
+		delete(c.run.Routers, d.name)
+	}
+	for name := range p.sources {
+		if r := h.Routers[name]; r != nil {
+			c.attach(name, r)
+		}
+	}
+	c.sortRouters()
+	for _, d := range c.sorted {
+		p.routers[d.name] = true
+	}
+}
+
+// renewService puts a changed service in the place of the old one, unbuilt.
+func (c *compiler) renewService(name string, s *config.Service) {
+	delete(c.services.built, name)
+	c.table.draft.Drop(name)
+	old := c.run.Services[name]
+	if s == nil {
+		delete(c.run.Services, name)
+		return
+	}
+	info := &config.ServiceInfo{Service: s, Status: config.StatusEnabled}
+	if old != nil {
+		info.UsedBy = old.UsedBy
+	}
+	c.run.Services[name] = info
+	c.patch.own[info] = true
+}
+
+func (c *compiler) renewMiddleware(name string, m *config.Middleware) {
+	old := c.run.Middlewares[name]
+	if m == nil {
+		delete(c.run.Middlewares, name)
+		return
+	}
+	info := &config.MiddlewareInfo{Middleware: m, Status: config.StatusEnabled}
+	if old != nil {
+		info.UsedBy = old.UsedBy
+	}
+	c.run.Middlewares[name] = info
+}
+
+// serviceInfo returns a service's info, which may be changed.
+func (c *compiler) serviceInfo(name string) *config.ServiceInfo {
+	info := c.run.Services[name]
+	if c.patch == nil || info == nil || c.patch.own[info] {
+		return info
+	}
+	cp := *info
+	c.patch.own[&cp] = true
+	c.run.Services[name] = &cp
+	return &cp
+}
+
+// settled reports whether transports, which depend on files, are what they were.
+func (c *compiler) settled() bool {
+	for name, r := range c.patch.was.memo.transports {
+		if t, err := c.services.transport(name); err != nil || t != r.t {
+			return false
+		}
+	}
+	return true
+}
+
+// merge returns all routers, by name: those that stay, and the fresh ones.
+func (p *patcher) merge(fresh []*routerDraft) []*routerDraft {
+	out := make([]*routerDraft, 0, len(p.was.memo.drafts)+len(fresh))
+	for _, d := range p.was.memo.drafts {
+		for len(fresh) > 0 && fresh[0].name < d.name {
+			out, fresh = append(out, fresh[0]), fresh[1:]
+		}
+		if !p.sources[d.source] {
+			out = append(out, d)
+		}
+	}
+	return append(out, fresh...)
+}
+
+// unreached gives up services that only gone routers had need of: what no router reaches
+// is not built.
+func (c *compiler) unreached(fresh []*routerDraft) {
+	lost := map[string]bool{}
+	for _, d := range c.patch.gone {
+		d.reaches(func(name string) { lost[name] = c.services.built[name] != nil })
+	}
+	for _, d := range fresh {
+		d.reaches(func(name string) { delete(lost, name) })
+	}
+	maps.DeleteFunc(lost, func(_ string, built bool) bool { return !built })
+	if len(lost) == 0 {
+		return
+	}
+	for _, d := range c.sorted {
+		d.reaches(func(name string) { delete(lost, name) })
+	}
+	h := cmp.Or(c.in.Config.HTTP, &config.HTTP{})
+	for name := range lost {
+		s := h.Services[name]
+		if s == nil {
+			s = &config.Service{} // one of the program's own
+		}
+		c.renewService(name, s)
+	}
+}
+
+// reaches calls f with every service that was built for d.
+func (d *routerDraft) reaches(f func(name string)) {
+	if !d.reached {
+		return
+	}
+	f(d.service)
+	for _, r := range d.more {
+		if r.kind == ofService {
+			f(r.name)
+		}
+	}
+}
+
+// relateAgain corrects which routers use which services and middlewares.
+func (c *compiler) relateAgain(fresh []*routerDraft) {
+	own := map[string]bool{} // middlewares
+	visit := func(d *routerDraft, change func(list []string, name string) []string) {
+		if c.run.Services[d.service] != nil {
+			info := c.serviceInfo(d.service)
+			info.UsedBy = change(info.UsedBy, d.name)
+		}
+		for _, m := range d.info.Middlewares {
+			info := c.run.Middlewares[m]
+			if info == nil {
+				continue
+			}
+			if !own[m] {
+				if len(own) == 0 && len(c.patch.dirty) == 0 {
+					c.run.Middlewares = maps.Clone(c.run.Middlewares)
+				}
+				cp := *info
+				info, own[m] = &cp, true
+				c.run.Middlewares[m] = info
+			}
+			info.UsedBy = change(info.UsedBy, d.name)
+		}
+	}
+	for _, d := range c.patch.gone {
+		visit(d, func(list []string, name string) []string {
+			if i, ok := slices.BinarySearch(list, name); ok {
+				list = slices.Delete(slices.Clone(list), i, i+1)
+			}
+			if len(list) == 0 {
+				return nil
+			}
+			return list
+		})
+	}
+	for _, d := range fresh {
+		visit(d, func(list []string, name string) []string {
+			if i, ok := slices.BinarySearch(list, name); !ok {
+				list = slices.Insert(slices.Clone(list), i, name)
+			}
+			return list
+		})
+	}
+}
+
+// certificatesAgain collects the certificates of all routers, where there are any.
+func (c *compiler) certificatesAgain() {
+	was, t := c.patch.was, c.table
+	if len(was.certs)+len(t.certs)+len(was.onDemand)+len(t.onDemand) == 0 {
+		return
+	}
+	t.certs, t.onDemand = nil, nil
+	c.seen = map[string]bool{}
+	c.patch.muted = true
+	c.certificates()
+	c.patch.muted = false
+}
+
+// mountAgain puts the fresh routes in the places of the gone ones. It reports whether none
+// has the rule of another.
+func (c *compiler) mountAgain(fresh []*routerDraft) bool {
+	gone := make(map[*exchange.Route]bool, len(c.patch.gone))
+	for _, d := range c.patch.gone {
+		gone[d.route] = true
+	}
+	fresh = slices.Clone(fresh)
+	slices.SortFunc(fresh, func(a, b *routerDraft) int { return c.before(a.route, b.route) })
+	type part struct {
+		set    *set
+		drafts string
+	}
+	done := map[part]*set{}
+	pool := &rule.Pool{}
+	for name, ep := range c.patch.was.entryPoints {
+		next := &entryPoint{name: name, table: c.table, pool: pool, options: c.optionsAt(name)}
+		for i, s := range []*set{ep.clear, ep.tls} {
+			var added []*routerDraft
+			key := ""
+			for _, d := range fresh {
+				if (d.info.TLS != nil) == (i == 1) && slices.Contains(d.info.Using, name) {
+					added, key = append(added, d), key+"\x00"+d.name
+				}
+			}
+			at := part{s, key}
+			if done[at] == nil {
+				if done[at] = s.edit(gone, added, c.before); done[at] == nil {
+					return false
+				}
+			}
+			if i == 0 {
+				next.clear = done[at]
+			} else {
+				next.tls = done[at]
+			}
+		}
+		c.table.entryPoints[name] = next
+	}
+	c.others()
+	return true
+}
