@@ -319,12 +319,20 @@ func sameMap[T any](a, b map[string]*T) bool {
 	if len(a) != len(b) {
 		return false
 	}
+	if isSame(a, b) {
+		return true
+	}
 	for k, x := range a {
 		if y, ok := b[k]; !ok || (x != y && !reflect.DeepEqual(x, y)) {
 			return false
 		}
 	}
 	return true
+}
+
+// isSame reports whether a and b are one map.
+func isSame[T any](a, b map[string]*T) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
 }
 
 // String describes a merged state for logs.

@@ -63,6 +63,9 @@ func qualified(name, provider string) string {
 
 // qualifyMap is incremental: names are joined only for objects that changed.
 func qualifyMap[T any](in, was, done map[string]*T, provider string) map[string]*T {
+	if isSame(in, was) && done != nil {
+		return done
+	}
 	if len(was) == 0 || len(was) != len(done) {
 		out := make(map[string]*T, len(in))
 		for k, v := range in {

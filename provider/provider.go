@@ -4,6 +4,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -24,6 +25,25 @@ type Provider interface {
 type Reloader interface {
 	Reload()
 }
+
+// Sleeper is a Provider whose workloads can be put to sleep while nobody asks for them. Both
+// methods wait for the source's answer, and are safe to call at any time. An error with a
+// method Suggestion() string has a remedy to tell.
+type Sleeper interface {
+	Provider
+	// Sleep stops or pauses the workloads of a unit, and what only they depend on. Once no new
+	// request reaches them busy is asked, and if it says yes all goes on as before: ErrBusy.
+	// ErrNeeded means that something awake depends on the unit.
+	Sleep(ctx context.Context, unit string, busy func() bool) error
+	// Wake starts them again, what they depend on first. It does not wait until they are ready.
+	Wake(ctx context.Context, unit string) error
+}
+
+// The reasons for which a Sleeper leaves a unit awake.
+var (
+	ErrBusy   = errors.New("a request came meanwhile")
+	ErrNeeded = errors.New("something awake depends on it")
+)
 
 // Update is the full state of one provider. What it points to is immutable once sent;
 // objects that did not change should be the same pointers as in the update before,

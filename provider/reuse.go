@@ -29,6 +29,9 @@ func Reuse(was, next *config.Dynamic) {
 }
 
 func reuseMap[T any](was, next map[string]*T) {
+	if isSame(was, next) {
+		return
+	}
 	for k, n := range next {
 		if w := was[k]; w != nil && w != n && reflect.DeepEqual(w, n) {
 			next[k] = w

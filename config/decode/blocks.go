@@ -24,7 +24,13 @@ func (v *Versions) File(name string, data []byte, into *config.Dynamic) ([]confi
 	var l *layout
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yml", ".yaml":
-		l = lay(string(data))
+		text := string(data)
+		if v.text != nil {
+			l = v.text.edited(text)
+		}
+		if l == nil {
+			l = lay(text)
+		}
 	}
 	if l != nil && v.text != nil && v.text.rest == l.rest {
 		if d := v.patch(name, l); d != nil {
@@ -114,8 +120,15 @@ func patch[T any](p *patcher, section string, old, fresh map[string]*T) map[stri
 		p.ok = p.ok && blocks == nil && was == nil
 		return old
 	}
-	if maps.Equal(was.text, blocks.text) {
+	if was == blocks || maps.Equal(was.text, blocks.text) {
 		return old
+	}
+	if only := p.is.only; only != nil {
+		out := maps.Clone(old)
+		if out[only.name] = fresh[only.name]; out[only.name] == nil {
+			p.ok = false
+		}
+		return out
 	}
 	out := make(map[string]*T, len(blocks.text))
 	for name, text := range blocks.text {
@@ -139,6 +152,16 @@ type layout struct {
 	order    []string
 	// rest is every line that is in no block.
 	rest string
+	// text is the file, with a line break at its end, and spans are the places of the objects in it.
+	text  string
+	spans []span
+	// only is the one object that differs from the version before, where that is known.
+	only *span
+}
+
+type span struct {
+	section, name string
+	begin, end    int
 }
 
 // blocks are the objects of one section by name: whole lines with their indentation.
@@ -149,6 +172,9 @@ type blocks struct {
 
 // changed is a file of the objects whose texts are not those of was.
 func (l *layout) changed(was *layout) string {
+	if o := l.only; o != nil {
+		return l.sections[o.section].head + l.text[o.begin:o.end]
+	}
 	var b strings.Builder
 	top := ""
 	for _, section := range l.order {
@@ -212,7 +238,7 @@ func lay(text string) *layout {
 	if text != "" && text[len(text)-1] != '\n' {
 		text += "\n"
 	}
-	c := &cutter{text: text, out: &layout{sections: map[string]*blocks{}}, seen: map[string]bool{}}
+	c := &cutter{text: text, out: &layout{text: text, sections: map[string]*blocks{}}, seen: map[string]bool{}}
 	for at := 0; at < len(text); {
 		end := at + strings.IndexByte(text[at:], '\n') + 1
 		if !c.line(at, end) {
@@ -257,6 +283,7 @@ func (c *cutter) flush(end int) bool {
 		return false
 	}
 	c.cur.text[c.name] = c.text[c.begin:end]
+	c.out.spans = append(c.out.spans, span{c.out.order[len(c.out.order)-1], c.name, c.begin, end})
 	c.name = ""
 	return true
 }

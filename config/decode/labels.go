@@ -24,6 +24,22 @@ type Extra struct {
 	// Hold and Ready are the labels sluice.hold and sluice.ready; nil and empty if not given.
 	Hold  *config.Duration
 	Ready string
+	// Idle is what the labels below sluice.idle say.
+	Idle IdleLabels
+}
+
+// IdleLabels are the labels sluice.idle (which is After) and those below it.
+type IdleLabels struct {
+	After     *config.Duration `json:"after"`
+	Mode      string           `json:"mode"`
+	Group     string           `json:"group"`
+	DependsOn []string         `json:"dependsOn"`
+	Page      *config.Duration `json:"page"`
+	// Replicas is what a Swarm service had before it was put to sleep; it is written there
+	// by the program itself.
+	Replicas uint64 `json:"replicas"`
+	// Given reports that at least one of them is there.
+	Given bool `json:"-"`
 }
 
 // EngineLabels are the labels below "traefik.docker." or "traefik.swarm.".
@@ -41,6 +57,7 @@ type extraLabels struct {
 	Swarm  EngineLabels     `json:"swarm"`
 	Hold   *config.Duration `json:"hold"`
 	Ready  string           `json:"ready"`
+	Idle   IdleLabels       `json:"idle"`
 }
 
 // labelRoots are the prefixes that the reference decodes, after the first element.
@@ -84,6 +101,9 @@ func (w *walker) decodeLabels(labels map[string]string) (*config.Dynamic, Extra)
 			w.problemAt(parts(rest), &node{full: key}, config.CodeUnknownKey, "has an empty part or a misplaced bracket", "")
 			continue
 		}
+		if dest == own && lower == "idle" {
+			path = append(path, "after")
+		}
 		w.put(dest, path, key, labels[key], ours)
 	}
 	w.refusals(root, &extra)
@@ -119,7 +139,7 @@ func (w *walker) destination(key, lower string, ours bool, root, own *node) *nod
 	if lower == "enable" || strings.HasPrefix(lower, "docker.") || strings.HasPrefix(lower, "swarm.") {
 		return own
 	}
-	if ours && (lower == "hold" || lower == "ready") {
+	if ours && (lower == "hold" || lower == "ready" || lower == "idle" || strings.HasPrefix(lower, "idle.")) {
 		return own
 	}
 	w.nearRoot(key, lower, ours)
@@ -139,9 +159,9 @@ func (w *walker) nearRoot(key, lower string, ours bool) {
 	default:
 		near := Nearest(first, []string{"http", "tcp", "udp", "enable", "docker", "swarm"})
 		if near == "" && ours {
-			near = Nearest(first, []string{"hold", "ready"})
+			near = Nearest(first, []string{"hold", "ready", "idle"})
 		}
-		if near == "" || deep == (near == "enable" || near == "hold" || near == "ready") {
+		if near == "" || near != "idle" && deep == (near == "enable" || near == "hold" || near == "ready") {
 			if !ours {
 				return
 			}
@@ -235,6 +255,13 @@ func (w *walker) extra(own *node, e *Extra) {
 	if why := config.CheckReady(e.Ready); why != "" {
 		w.problem(own.child("ready", true), config.CodeInvalidValue, why, "write tcp, http:/path or none")
 		e.Ready = ""
+	}
+	if e.Idle = x.Idle; own.child("idle", true) != nil {
+		e.Idle.Given = true
+		if why := config.CheckIdleMode(e.Idle.Mode); why != "" {
+			w.problem(own.child("idle", true).child("mode", true), config.CodeInvalidValue, why, "write stop or pause")
+			e.Idle.Mode = ""
+		}
 	}
 	e.Docker.Given, e.Swarm.Given = own.child("docker", true) != nil, own.child("swarm", true) != nil
 	if n := own.child("enable", true); n != nil {

@@ -39,7 +39,11 @@ type item struct {
 	stopping time.Time // when the stop signal was seen, zero if not
 	gone     time.Time // when it was removed, zero if not
 	seen     bool      // it has been Live
-	share    *labels.Share
+	// down is when it stopped, or was made if it never ran. slept is set if it stands still
+	// because it was put to sleep, rested if it has stood still for long enough to count as asleep.
+	down          time.Time
+	slept, rested bool
+	share         *labels.Share
 }
 
 // Network is a network with a workload's addresses in it.
@@ -76,6 +80,12 @@ func (c *item) take(was *item) {
 	if c.running && was.running {
 		c.stopping = was.stopping
 	}
+	if !c.running || c.paused {
+		c.slept, c.rested = was.slept, was.rested && !was.running
+	}
+	if c.down.IsZero() {
+		c.down = was.down
+	}
 	if c.inspected && c.started == was.started && was.inspected {
 		c.fresh = was.fresh
 	}
@@ -94,6 +104,9 @@ func fromInspect(r *container.InspectResponse) *item {
 			c.running, c.paused = s.Running && !s.Restarting && !s.Dead, s.Paused
 			if at, err := time.Parse(time.RFC3339Nano, s.StartedAt); err == nil && c.running {
 				c.started, c.fresh = at.UnixNano(), time.Since(at) < freshFor
+			}
+			if !c.running {
+				c.down = stoodSince(s.FinishedAt, c.created)
 			}
 			if s.Health != nil && s.Health.Status != container.NoHealthcheck {
 				c.health = s.Health.Status

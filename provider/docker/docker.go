@@ -67,6 +67,8 @@ type Provider struct {
 	self     Self
 	hostAddr string                    // see hostAddress
 	problem  map[string]config.Problem // by container: why it could not be inspected
+
+	orders chan *order
 }
 
 // New returns a Provider of the engine that cfg names.
@@ -78,6 +80,7 @@ func New(cfg *config.DockerProvider, opts Options) *Provider {
 	})
 	p.merger = labels.NewMerger()
 	p.items, p.problem = map[string]*item{}, map[string]config.Problem{}
+	p.orders = make(chan *order)
 	return p
 }
 
@@ -120,7 +123,8 @@ func (p *Provider) update(at time.Time) provider.Update {
 // rebuild makes the share of a container anew. It reports whether there is or was one.
 func (p *Provider) rebuild(c *item) bool {
 	w := &labels.Workload{Key: c.key(), Name: c.name, Source: "container " + c.name, Labels: c.labels,
-		Created: c.created, Rank: c.rank(), Seen: c.seen, Started: c.started, Fresh: c.fresh}
+		Created: c.created, Rank: c.rank(), Seen: c.seen, Started: c.started, Fresh: c.fresh,
+		Engine: p.name, Asleep: c.asleep()}
 	var share *labels.Share
 	// One that runs and was not inspected is not a candidate.
 	if c.inspected || w.Rank == labels.Down {

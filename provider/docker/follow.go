@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/client"
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/provider/labels"
 	"github.com/sluice-edge/sluice/telemetry"
 )
 
@@ -61,6 +62,10 @@ func (s *session) follow(ctx context.Context, broken <-chan error) error {
 			s.apply(ctx, r)
 		case now := <-s.wake.C:
 			s.expire(ctx, now)
+		case o := <-s.p.orders:
+			s.obey(ctx, o)
+		case o := <-s.obeyed:
+			s.ended(o)
 		}
 		for _, e := range s.queue.take() {
 			s.event(ctx, e)
@@ -120,6 +125,9 @@ func (s *session) event(ctx context.Context, e event) {
 		s.destroyed(c, e.at)
 	default:
 		if c != nil && c.follow(action, strings.TrimSpace(detail), e.Actor.Attributes["name"]) {
+			if !c.running {
+				c.down = e.at
+			}
 			s.rebuild(c, e.at)
 		}
 	}
@@ -133,9 +141,9 @@ func (c *item) follow(action, detail, name string) bool {
 		c.running, c.paused, c.stopping = false, false, time.Time{}
 		return was
 	case "pause":
-		c.paused = true
+		c.paused, c.stopping = true, time.Time{}
 	case "unpause":
-		c.paused = false
+		c.paused, c.slept = false, false
 	case "health_status":
 		c.health = detail
 	case "rename":
@@ -155,7 +163,7 @@ func (s *session) created(e event) {
 	l := maps.Clone(e.Actor.Attributes)
 	delete(l, "name")
 	delete(l, "image")
-	c := &item{id: e.Actor.ID, name: e.Actor.Attributes["name"], labels: l, created: e.at}
+	c := &item{id: e.Actor.ID, name: e.Actor.Attributes["name"], labels: l, created: e.at, down: e.at}
 	s.p.items[c.id] = c
 	s.rebuild(c, e.at)
 }
@@ -357,8 +365,8 @@ func (s *session) schedule(now time.Time) {
 	s.wake.Reset(max(time.Until(next), time.Millisecond))
 }
 
-// deadline is when a container that was removed is forgotten, or one that ignored its
-// stop signal gets requests again.
+// deadline is when a container that was removed is forgotten, one that ignored its stop signal
+// gets requests again, or one that stands still counts as asleep.
 func (c *item) deadline() (time.Time, bool) {
 	switch {
 	case !c.gone.IsZero():
@@ -369,6 +377,8 @@ func (c *item) deadline() (time.Time, bool) {
 			d = defaultStopTimeout
 		}
 		return c.stopping.Add(d + stopSlack), true
+	case c.resting():
+		return c.down.Add(labels.WakeGrace), true
 	}
 	return time.Time{}, false
 }
@@ -390,6 +400,11 @@ func (s *session) expire(ctx context.Context, now time.Time) {
 		}
 		if !c.gone.IsZero() {
 			s.remove(c, now)
+			continue
+		}
+		if c.resting() {
+			c.rested = true
+			s.rebuild(c, now)
 			continue
 		}
 		c.stopping = time.Time{}

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
 	"github.com/sluice-edge/sluice/provider"
+	"github.com/sluice-edge/sluice/provider/labels"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -29,6 +30,7 @@ type session struct {
 	at     time.Time // when the first change of the next update was noticed
 	wake   *time.Timer
 	retry  []string // containers to be asked about again
+	obeyed chan *order
 }
 
 // result is the answer to an inspection.
@@ -43,7 +45,7 @@ type result struct {
 // reports whether the engine was reached.
 func (p *Provider) session(ctx context.Context, cli *client.Client, out chan<- provider.Update) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &session{p: p, cli: cli, out: out, results: make(chan result), asking: map[string]bool{},
+	s := &session{p: p, cli: cli, out: out, results: make(chan result), obeyed: make(chan *order), asking: map[string]bool{},
 		slots: make(chan struct{}, inspectLimit), queue: eventQueue{ready: make(chan struct{}, 1)}}
 	defer func() { cancel(); s.wg.Wait() }()
 
@@ -132,7 +134,8 @@ func (s *session) list(ctx context.Context) error {
 		mu.Lock()
 		items[c.id] = c
 		mu.Unlock()
-		if !c.running || !p.build.Candidate(c.labels) {
+		// Of one that stands still and sleeps when idle it must be known since when.
+		if !p.build.Candidate(c.labels) || !c.running && !labels.Idles(c.labels) {
 			continue
 		}
 		g.Go(func() error {
@@ -164,6 +167,7 @@ func (s *session) list(ctx context.Context) error {
 		if was := old[id]; was != nil {
 			c.take(was)
 		}
+		c.found(old[id] == nil, time.Now())
 	}
 	for id, was := range old {
 		if items[id] == nil {

@@ -78,6 +78,11 @@ func (b *Builder) Candidate(labels map[string]string) bool {
 	return false
 }
 
+// Allows reports whether the constraints admit a workload with these labels.
+func (b *Builder) Allows(labels map[string]string) bool {
+	return !b.broken && b.constraints.Match(labels)
+}
+
 // Build gives the share of a workload, or nil if it is not exposed.
 func (b *Builder) Build(w *Workload) *Share {
 	if !b.Candidate(w.Labels) {
@@ -142,7 +147,7 @@ func (s *build) keep() bool {
 		engine.AllowNonRunning = engine.AllowNonRunning || s.extra.Swarm.AllowNonRunning
 	}
 	switch {
-	case s.w.Rank == Live || engine.AllowNonRunning:
+	case s.w.Rank == Live || engine.AllowNonRunning || s.w.Asleep:
 		return true
 	case s.b.opts.Compat404:
 		return s.w.Rank == Fenced && s.b.opts.AllowEmptyServices
@@ -155,7 +160,7 @@ func (s *build) keep() bool {
 
 // addressed reports whether any label is meant for us.
 func (s *build) addressed() bool {
-	return slices.ContainsFunc([]string{"http.", "tcp.", "udp.", "tls.", "docker.", "swarm.", "enable"}, s.attempted)
+	return slices.ContainsFunc([]string{"http.", "tcp.", "udp.", "tls.", "docker.", "swarm.", "enable", "idle"}, s.attempted)
 }
 
 // attempted reports whether a label, right or wrong, begins with a root and path.
@@ -292,7 +297,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 	if len(lb.Servers) > 0 {
 		tmpl = lb.Servers[0]
 	}
-	lb.Servers, lb.AutoHold = nil, s.hold()
+	lb.Servers, lb.AutoHold, lb.Idle = nil, s.hold(), s.idle()
 	fenced := s.w.Rank != Live
 	if tmpl.URL != "" {
 		if tmpl.Port != "" || tmpl.Scheme != "" {

@@ -13,6 +13,10 @@ func equalServices(a, b *config.Service) bool {
 	}
 	x, y, lx, ly := *a, *b, *a.LoadBalancer, *b.LoadBalancer
 	lx.Servers, ly.Servers = nil, nil
+	if !sameIdle(lx.Idle, ly.Idle) {
+		return false
+	}
+	lx.Idle, ly.Idle = nil, nil
 	x.LoadBalancer, y.LoadBalancer = &lx, &ly
 	return reflect.DeepEqual(x, y)
 }
@@ -23,12 +27,16 @@ func equalTCPServices(a, b *config.TCPService) bool {
 	}
 	x, y, lx, ly := *a, *b, *a.LoadBalancer, *b.LoadBalancer
 	lx.Servers, ly.Servers = nil, nil
+	if !sameIdle(lx.Idle, ly.Idle) {
+		return false
+	}
+	lx.Idle, ly.Idle = nil, nil
 	x.LoadBalancer, y.LoadBalancer = &lx, &ly
 	return reflect.DeepEqual(x, y)
 }
 
 func equalUDPServices(a, b *config.UDPService) bool {
-	return (a.LoadBalancer != nil && b.LoadBalancer != nil) || reflect.DeepEqual(a, b)
+	return (a.LoadBalancer != nil && b.LoadBalancer != nil && sameIdle(a.LoadBalancer.Idle, b.LoadBalancer.Idle)) || reflect.DeepEqual(a, b)
 }
 
 // poolHTTP gives the winner the servers of all claims. Fenced servers are listed only
@@ -55,6 +63,12 @@ func poolHTTP(winner *config.Service, all []claim[config.Service]) *config.Servi
 	if len(lb.Servers) == 0 {
 		lb.Servers = fenced.list
 	}
+	lb.Idle = poolIdle(lb.Idle, len(live.list) > 0, all, func(s *config.Service) *config.Idle {
+		if s.LoadBalancer == nil {
+			return nil
+		}
+		return s.LoadBalancer.Idle
+	})
 	svc.LoadBalancer = &lb
 	return &svc
 }
@@ -74,6 +88,12 @@ func poolTCP(winner *config.TCPService, all []claim[config.TCPService]) *config.
 	}
 	svc, lb := *winner, *winner.LoadBalancer
 	lb.Servers = servers.list
+	lb.Idle = poolIdle(lb.Idle, len(servers.list) > 0, all, func(s *config.TCPService) *config.Idle {
+		if s.LoadBalancer == nil {
+			return nil
+		}
+		return s.LoadBalancer.Idle
+	})
 	svc.LoadBalancer = &lb
 	return &svc
 }
@@ -91,7 +111,13 @@ func poolUDP(winner *config.UDPService, all []claim[config.UDPService]) *config.
 			servers.add(s.Address, s)
 		}
 	}
-	return &config.UDPService{LoadBalancer: &config.UDPLoadBalancer{Servers: servers.list}}
+	idle := poolIdle(winner.LoadBalancer.Idle, len(servers.list) > 0, all, func(s *config.UDPService) *config.Idle {
+		if s.LoadBalancer == nil {
+			return nil
+		}
+		return s.LoadBalancer.Idle
+	})
+	return &config.UDPService{LoadBalancer: &config.UDPLoadBalancer{Servers: servers.list, Idle: idle}}
 }
 
 // unique is a list that keeps the first of those with an equal key.

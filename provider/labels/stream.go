@@ -31,7 +31,10 @@ func (s *build) tcp() {
 		if len(svc.LoadBalancer.Servers) > 0 {
 			tmpl = svc.LoadBalancer.Servers[0]
 		}
-		svc.LoadBalancer.Servers = nil
+		svc.LoadBalancer.Servers, svc.LoadBalancer.Idle = nil, s.idle()
+		if svc.LoadBalancer.Idle != nil {
+			svc.LoadBalancer.AutoHold = s.hold()
+		}
 		if tmpl.Address != "" { // no label sets it, but a template of ours may
 			svc.LoadBalancer.Servers = []config.TCPServer{tmpl}
 			continue
@@ -83,7 +86,7 @@ func (s *build) udp() {
 		if len(svc.LoadBalancer.Servers) > 0 {
 			tmpl = svc.LoadBalancer.Servers[0]
 		}
-		svc.LoadBalancer.Servers = nil
+		svc.LoadBalancer.Servers, svc.LoadBalancer.Idle = nil, s.idle()
 		for _, a := range s.streamAddresses("udp service "+n, tmpl.Port, true) {
 			svc.LoadBalancer.Servers = append(svc.LoadBalancer.Servers, config.UDPServer{Address: a})
 		}

@@ -35,6 +35,10 @@ type Workload struct {
 	Fresh bool
 	// Seen reports that the workload has served since the program started.
 	Seen bool
+	// Engine is the provider's name, for what sleeps.
+	Engine string
+	// Asleep reports that it does not run because nobody asked for it: a request may wake it.
+	Asleep bool
 	// Swarm makes the labels below "traefik.swarm." count instead of "traefik.docker.".
 	Swarm bool
 	// Place finds the workload's addresses; nil if it has none.
