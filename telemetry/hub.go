@@ -255,13 +255,7 @@ func (h *Hub) Reloaded(rt *config.Runtime) {
 	h.reloads.Add(1)
 	h.failed.Store(false)
 	h.loaded.Store(time.Now().UnixNano())
-	live := &names{routers: make(map[string]bool, len(rt.Routers)), services: make(map[string]bool, len(rt.Services))}
-	for name := range rt.Routers {
-		live.routers[name] = true
-	}
-	for name := range rt.Services {
-		live.services[name] = true
-	}
+	live := &names{rt.Routers, rt.Services}
 	h.live.Store(live)
 	if h.registry == nil {
 		h.foldAll(live)
@@ -321,23 +315,26 @@ func (h *Hub) Counters() Counters {
 }
 
 // names are the routers and services of the live configuration.
-type names struct{ routers, services map[string]bool }
+type names struct {
+	routers  map[string]*config.RouterInfo
+	services map[string]*config.ServiceInfo
+}
 
 func (n *names) has(c *cell) bool {
-	return n == nil || (c.router == "" || n.routers[c.router]) &&
-		(c.service == "" || n.services[c.service]) && (c.balancer == "" || n.services[c.balancer])
+	return n == nil || (c.router == "" || n.routers[c.router] != nil) &&
+		(c.service == "" || n.services[c.service] != nil) && (c.balancer == "" || n.services[c.balancer] != nil)
 }
 
 // rest is the series that a request counts for when what is gone is left out.
 func (n *names) rest(c *cell) series {
 	key := c.series
-	if key.router != "" && !n.routers[key.router] {
+	if key.router != "" && n.routers[key.router] == nil {
 		key.router = ""
 	}
-	if key.balancer != "" && !n.services[key.balancer] {
+	if key.balancer != "" && n.services[key.balancer] == nil {
 		key.balancer, key.kind = "", key.kind&^reachedBit
 	}
-	if key.service != "" && !n.services[key.service] {
+	if key.service != "" && n.services[key.service] == nil {
 		key.service = ""
 		if key.balancer == "" {
 			key.kind &^= reachedBit
