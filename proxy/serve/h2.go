@@ -111,8 +111,13 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 // parseH2 fills req from a request of HTTP/2 or 3.
 func parseH2(req *exchange.Request, r *http.Request) *wire.Error {
 	req.Method, req.Host, req.Target = r.Method, r.Host, r.RequestURI
-	if r.Method == http.MethodConnect {
+	switch {
+	case !wire.Token(r.Method):
+		return wire.ErrMethod // x/net/http2 lets "GET /a" pass: another request line for an HTTP/1.1 server
+	case r.Method == http.MethodConnect:
 		return wire.ErrConnect
+	case !wire.Authority(r.Host):
+		return wire.ErrHost
 	}
 	t := r.RequestURI
 	if t == "*" && r.Method == http.MethodOptions {
@@ -132,6 +137,14 @@ func parseH2(req *exchange.Request, r *http.Request) *wire.Error {
 		}
 	}
 	for k, vals := range r.Header {
+		switch {
+		case k == "Content-Length" && (len(vals) > 1 || strings.Trim(vals[0], "0123456789") != ""):
+			return wire.ErrLengths // x/net/http2 takes these for none
+		case k == "Host" && (len(vals) > 1 || !strings.EqualFold(vals[0], r.Host)):
+			return wire.ErrHosts // RFC 9113 §8.3.1: one that names something else makes the request malformed
+		case k == "Host":
+			continue
+		}
 		for _, v := range vals {
 			req.Fields.Add(k, v)
 		}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,6 +187,14 @@ func (s *Server) serveH1(h *h1) {
 		delete(s.conns, h)
 		s.mu.Unlock()
 		s.wg.Done()
+	}()
+	defer func() {
+		// A fault in an op ends its connection, not the process.
+		if p := recover(); p != nil {
+			s.cfg.Log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("a connection was ended by a fault")
+			h.kill()
+			h.ex.Release(exchange.Failed)
+		}
 	}()
 	h.serve()
 }

@@ -16,6 +16,10 @@ func (t *talk) upgrade() (Result, *Error) {
 	if ex.Req.Upgrade == "" {
 		return Answered, &Error{Reason: exchange.UpstreamBad, Err: errors.New("101 without having asked for an upgrade")}
 	}
+	if !t.uploaded() {
+		// RFC 9110 §7.8: the client's bytes are the body's until that has ended, and two must not read them.
+		return Answered, &Error{Reason: exchange.UpstreamBad, Err: errors.New("101 before the end of the request")}
+	}
 	if t.disarm != nil {
 		t.disarm()
 		t.disarm = nil

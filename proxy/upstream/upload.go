@@ -136,6 +136,25 @@ func (t *talk) sendBody() {
 	}
 }
 
+// uploaded reports whether the request has been sent to its end, for which it gives it a moment.
+func (t *talk) uploaded() bool {
+	u := &t.up
+	switch {
+	case u.body == nil:
+		return true
+	case !u.began:
+		return false
+	}
+	w := time.NewTimer(grace)
+	defer w.Stop()
+	select {
+	case <-u.done:
+		return u.err == nil
+	case <-w.C:
+		return false
+	}
+}
+
 func (t *talk) failUpload(err *Error) {
 	t.up.err = err
 	t.up.failed.Store(true)

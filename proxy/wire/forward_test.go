@@ -2,6 +2,7 @@ package wire
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -252,5 +253,37 @@ func BenchmarkRequestToUpstreamHead(b *testing.B) {
 		PrepareRequest(&ex, fw)
 		OutgoingRequest(&ex)
 		out = AppendRequest(out[:0], &ex.Req, OptionsFor(&ex))
+	}
+}
+
+// A thousand fields of a kilobyte each are joined once, not each to all before it.
+func TestJoiningFieldsCostsWhatTheyHold(t *testing.T) {
+	long := strings.Repeat("a", 1000)
+	grown := func(name string, join func(*exchange.Exchange)) int {
+		ex := new(exchange.Exchange)
+		ex.Req.Method, ex.Req.Target, ex.Req.Host = "GET", "/", "a.test"
+		for range 1000 {
+			ex.Req.Fields.Add(name, long)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		join(ex)
+		runtime.ReadMemStats(&after)
+		if v := ex.Req.Fields.Get(name); len(v) < 1000*1000 || len(ex.Req.Fields.All()) > 3 {
+			t.Errorf("%s: %d bytes, %d fields", name, len(v), ex.Req.Fields.Len())
+		}
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	for name, join := range map[string]func(*exchange.Exchange){
+		"X-Forwarded-For": OutgoingRequest,
+		"cookie": func(ex *exchange.Exchange) {
+			if _, err := FramedHead(ex); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		if n := grown(name, join); n > 16<<20 {
+			t.Errorf("joining 1 MB of %s allocated %d MB", name, n>>20)
+		}
 	}
 }

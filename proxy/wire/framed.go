@@ -19,6 +19,9 @@ func LowerName(s string) bool {
 // Token reports whether s is a token (RFC 9110 §5.6.2).
 func Token(s string) bool { return s != "" && all(s, isToken) }
 
+// Authority reports whether s may be a host with or without a port: what Host may say.
+func Authority(s string) bool { return all(s, isHost) }
+
 // FieldValue reports whether s holds nothing that a field value must not.
 func FieldValue(s string) bool { return valueBytes(bytesOf(s)) }
 
@@ -31,6 +34,9 @@ func String(b []byte) string { return str(b) }
 // reports a Content-Length, which is in ex.Req.Length then.
 func FramedHead(ex *exchange.Exchange) (sized bool, err *Error) {
 	req := &ex.Req
+	if !Token(req.Method) {
+		return false, ErrMethod // "GET /a" would be another request line for an HTTP/1.1 server
+	}
 	if req.Method == "CONNECT" {
 		return false, ErrConnect
 	}
@@ -41,7 +47,7 @@ func FramedHead(ex *exchange.Exchange) (sized bool, err *Error) {
 	list := req.Fields.All()
 	n := 0
 	for i := range list {
-		keep, e := s.note(ex, list, i, n)
+		keep, e := s.note(req, list, i, n)
 		if e != nil {
 			return false, e
 		}
@@ -53,7 +59,11 @@ func FramedHead(ex *exchange.Exchange) (sized bool, err *Error) {
 		}
 		n++
 	}
-	req.Fields.Truncate(n)
+	if s.cookies > 1 {
+		joinCookies(ex, list, n, s.cookie-1)
+	} else {
+		req.Fields.Truncate(n)
+	}
 	req.Length, req.Expect100, req.Upgrade = s.length, s.expect, ""
 	if !all(req.Host, isHost) {
 		return false, ErrHost
@@ -79,14 +89,38 @@ type framedState struct {
 	length int64
 	sized  bool
 	hosts  int
-	cookie int // place of the first Cookie, plus 1
 	te     bool
 	expect bool
+
+	cookie  int // place of the first Cookie, plus 1
+	cookies int
+}
+
+// joinCookies makes the Cookie fields among the first n of list one, at the place of the
+// first. It copies each once: a head may have a thousand of them, and each joined to all
+// before it would cost gigabytes.
+func joinCookies(ex *exchange.Exchange, list []exchange.Field, n, first int) {
+	var small [512]byte
+	out, w := small[:0], first+1
+	for i := first; i < n; i++ {
+		f := &list[i]
+		switch {
+		case len(f.Name) != 6 || !is(f.Name, "cookie"):
+			list[w] = *f
+			w++
+		case i == first:
+			out = append(out, f.Value...)
+		default:
+			out = append(append(out, "; "...), f.Value...)
+		}
+	}
+	list[first].Value = str(ex.Hold(out))
+	ex.Req.Fields.Truncate(w)
 }
 
 // note looks at the field at i, whose place will be n, and reports whether it stays.
-func (s *framedState) note(ex *exchange.Exchange, list []exchange.Field, i, n int) (keep bool, e *Error) {
-	f, req := &list[i], &ex.Req
+func (s *framedState) note(req *exchange.Request, list []exchange.Field, i, n int) (keep bool, e *Error) {
+	f := &list[i]
 	switch len(f.Name) {
 	case 2:
 		if is(f.Name, "te") {
@@ -107,12 +141,10 @@ func (s *framedState) note(ex *exchange.Exchange, list []exchange.Field, i, n in
 		}
 	case 6:
 		switch {
-		case is(f.Name, "cookie") && s.cookie > 0:
-			first := &list[s.cookie-1]
-			first.Value = ex.HoldString(first.Value, "; ", f.Value)
-			return false, nil
 		case is(f.Name, "cookie"):
-			s.cookie = n + 1
+			if s.cookies++; s.cookies == 1 {
+				s.cookie = n + 1
+			}
 		case is(f.Name, "expect"):
 			if !is(f.Value, "100-continue") {
 				return false, ErrExpect

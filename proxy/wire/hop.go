@@ -119,6 +119,7 @@ func OutgoingRequest(ex *exchange.Exchange) {
 	req := &ex.Req
 	list := req.Fields.All()
 	n, xff, host := 0, -1, -1
+	var chain []byte // what further X-Forwarded-For fields say; copied once, there may be a thousand
 	te, encoding := false, req.Method == "HEAD"
 	named := ""
 	for i := range list {
@@ -135,7 +136,7 @@ func OutgoingRequest(ex *exchange.Exchange) {
 		case 15:
 			if is(f.Name, "x-forwarded-for") {
 				if xff >= 0 {
-					list[xff].Value = ex.HoldString(list[xff].Value, ", ", f.Value)
+					chain = append(append(chain, ", "...), f.Value...)
 					continue
 				}
 				xff = n
@@ -155,6 +156,10 @@ func OutgoingRequest(ex *exchange.Exchange) {
 		n++
 	}
 	req.Fields.Truncate(n)
+	if chain != nil {
+		f := req.Fields.At(xff)
+		f.Value = ex.HoldString(f.Value, str(chain))
+	}
 	forwardedFor(ex, xff, host)
 	removeNamed(&req.Fields, named)
 	if te {

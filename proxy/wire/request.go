@@ -296,7 +296,8 @@ func (s *requestState) finish(req *exchange.Request, authority string) *Error {
 	// RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
 	req.Expect100 = s.expect && v11 && (s.chunked || s.length > 0)
 	req.Upgrade = ""
-	if v11 && s.conn.upgrade && !is(s.upgrade, "h2c") {
+	// A server that went over to HTTP/2 would take further requests past the edge.
+	if v11 && s.conn.upgrade && !hasToken(s.upgrade, "h2c") {
 		req.Upgrade = s.upgrade
 	}
 	return nil

@@ -48,6 +48,8 @@ func TestParseRequest(t *testing.T) {
 			want{method: "GET", proto: HTTP11, host: "a", path: "/c", keep: true, upgrade: "WebSocket", fields: []exchange.Field{{Name: "Upgrade", Value: "WebSocket"}, {Name: "Connection", Value: "keep-alive, upgrade"}}}},
 		"h2c is no upgrade": {"GET /c HTTP/1.1\nHost: a\nUpgrade: h2c\nConnection: upgrade\n\n",
 			want{method: "GET", proto: HTTP11, host: "a", path: "/c", keep: true, fields: []exchange.Field{{Name: "Upgrade", Value: "h2c"}, {Name: "Connection", Value: "upgrade"}}}},
+		"h2c behind another is no upgrade": {"GET /c HTTP/1.1\nHost: a\nUpgrade: websocket , H2C\t\nConnection: upgrade\n\n",
+			want{method: "GET", proto: HTTP11, host: "a", path: "/c", keep: true, fields: []exchange.Field{{Name: "Upgrade", Value: "websocket , H2C"}, {Name: "Connection", Value: "upgrade"}}}},
 		"blank lines before": {"\n\nGET / HTTP/1.1\nHost: a\n\n", want{method: "GET", proto: HTTP11, host: "a", path: "/", keep: true}},
 		"odd values": {"GET /\\\xff HTTP/1.1\nHost: \nX-E:\nX-S:\t v  w \t\nX-B: \xff\n\n",
 			want{method: "GET", proto: HTTP11, path: "/\\\xff", keep: true, fields: []exchange.Field{{Name: "X-E"}, {Name: "X-S", Value: "v  w"}, {Name: "X-B", Value: "\xff"}}}},
