@@ -157,6 +157,9 @@ func (s *stream) run(ctx context.Context) (Result, *Error) {
 	gone := s.gone
 	s.mu.Unlock()
 	if err != nil {
+		if parent.Err() == nil && cancelledCall(ex, err) {
+			return Answered, nil
+		}
 		return Answered, s.fail(parent, ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -211,6 +214,10 @@ func (s *stream) request(ctx context.Context) *http.Request {
 		}
 		k = strings.Clone(k)
 		req.Header[k] = append(req.Header[k], strings.Clone(f.Value))
+	}
+	if len(req.Header["Te"]) == 0 && isGRPC(ex) {
+		// gRPC servers may refuse calls without it; clients of gRPC-Web do not send it.
+		req.Header["Te"] = []string{"trailers"}
 	}
 	if len(req.Header["User-Agent"]) == 0 {
 		req.Header["User-Agent"] = []string{""} // none, rather than the library's own
@@ -308,8 +315,12 @@ func (s *stream) relay(parent, ctx context.Context, resp *http.Response) *Error 
 	bp := bodyBufs.Get().(*[]byte)
 	defer bodyBufs.Put(bp)
 	sink := s.call.Sink
-	if err := sink.Flush(); err != nil {
-		return &Error{Reason: exchange.ClientGone, Err: err}
+	// A head without a body goes out with the end of the stream: in gRPC the two together
+	// say that the head's fields are the trailers.
+	if s.call.Ex.Resp.Framing != exchange.NoBody {
+		if err := sink.Flush(); err != nil {
+			return &Error{Reason: exchange.ClientGone, Err: err}
+		}
 	}
 	for {
 		n, err := resp.Body.Read(*bp)
