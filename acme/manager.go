@@ -19,6 +19,7 @@ import (
 	legolog "github.com/go-acme/lego/v4/log"
 	"github.com/rs/zerolog"
 
+	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/store"
 	"github.com/sluice-edge/sluice/store/seal"
@@ -43,6 +44,9 @@ type Options struct {
 	// DNS makes lego's provider of a challenge; nil where the build has none.
 	DNS       func(*config.DNSChallenge) (challenge.Provider, error)
 	UserAgent string
+	// Tickets gets the secrets of session tickets that replicas share, whenever they change;
+	// nil where they share none. May be nil.
+	Tickets func([]cert.TicketSecret)
 	// Obtained is told of each new certificate, after it is published; may be nil.
 	Obtained func(Certificate)
 	// Lookup resolves names for the look before an order; nil asks the system.
@@ -64,6 +68,7 @@ type Manager struct {
 	problems   []config.Problem
 
 	sharedVaults []vault // storages that other replicas use too
+	ticketStore  *vault  // where session tickets' secrets are shared; nil: nowhere
 
 	mu     sync.Mutex
 	last   []*tls.Certificate
@@ -111,6 +116,7 @@ func New(ctx context.Context, o Options) *Manager {
 			r.fallback = f
 		}
 	}
+	m.ticketStore = m.ticketVault()
 	return m
 }
 
@@ -202,6 +208,11 @@ func (m *Manager) Run(ctx context.Context) {
 		wg.Go(func() { r.run(ctx) })
 		wg.Go(func() { every(ctx, r.wantsTold, sweepEvery, func() { r.noteUse(ctx, time.Now()) }) })
 	}
+	if v := m.ticketStore; v != nil && m.opts.Tickets != nil {
+		wg.Go(func() { every(ctx, nil, ticketsEvery, func() { m.shareTickets(ctx, *v, time.Now()) }) })
+	} else if m.opts.Tickets != nil {
+		m.opts.Tickets(nil)
+	}
 	for _, v := range m.sharedVaults {
 		wg.Go(func() {
 			v.shared().Watch(ctx, func(keys []string) { m.sync(ctx, v, keys) })
@@ -243,6 +254,9 @@ func (m *Manager) sync(ctx context.Context, v vault, keys []string) {
 		if r.vault.Store == v.Store {
 			r.sync(ctx, keys)
 		}
+	}
+	if t := m.ticketStore; t != nil && m.opts.Tickets != nil && t.Store == v.Store && (keys == nil || slices.Contains(keys, ticketsKey)) {
+		m.shareTickets(ctx, *t, time.Now())
 	}
 }
 

@@ -143,7 +143,7 @@ func roster(o options) ([]*contestant, error) {
 			}
 		case "direct":
 			c.direct, c.http = true, fmt.Sprintf("127.0.0.1:%d", backendPort)
-			c.lacks = []string{"s3a", "s3b", "s4a", "s4b", "s5", "s7", "s7i", "s8", "s9", "s10"}
+			c.lacks = []string{"s3a", "s3b", "s4a", "s4b", "s5", "s5r", "s7", "s7i", "s8", "s9", "s10"}
 		default:
 			err = sluice(c, o.binary)
 		}

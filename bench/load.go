@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -98,12 +99,16 @@ func h2load(url, dir string, d time.Duration, conns int) (load, error) {
 	return l, nil
 }
 
-// handshakes makes full TLS 1.3 handshakes, one request on each.
-func handshakes(addr string, d time.Duration, conns int) load {
+// handshakes makes TLS 1.3 handshakes, one request on each: full ones, or ones that resume
+// the session before; one that was not resumed then is an error.
+func handshakes(addr string, d time.Duration, conns int, resumed bool) load {
 	cfg := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", MinVersion: tls.VersionTLS13,
 		NextProtos: []string{"http/1.1"}, CurvePreferences: []tls.CurveID{tls.X25519}}
 	req := []byte("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-	one := func() (time.Duration, error) {
+	if resumed {
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	}
+	one := func(first bool) (time.Duration, error) {
 		t := time.Now()
 		c, err := net.DialTimeout("tcp", addr, 5*time.Second)
 		if err != nil {
@@ -123,6 +128,9 @@ func handshakes(addr string, d time.Duration, conns int) load {
 		if n, err := tc.Read(answer); n < 12 || string(answer[9:12]) != "200" {
 			return 0, fmt.Errorf("answer %q: %w", answer[:n], err)
 		}
+		if resumed && !first && !tc.ConnectionState().DidResume {
+			return 0, errors.New("the session was not resumed")
+		}
 		return took, nil
 	}
 	var errs atomic.Int64
@@ -132,7 +140,7 @@ func handshakes(addr string, d time.Duration, conns int) load {
 	for i := range conns {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				took, err := one()
+				took, err := one(len(lat[i]) == 0)
 				if err != nil {
 					errs.Add(1)
 					time.Sleep(time.Millisecond)

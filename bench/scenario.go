@@ -85,7 +85,10 @@ func scenarios() []scenario {
 			return h2load("https://localhost:"+portOf(c.https)+"/", o.work, o.each, 64)
 		}},
 		{key: "s5", title: "full TLS 1.3 handshakes (P-256, X25519) with one request each", spec: secure, drive: func(o *options, c *contestant) (load, error) {
-			return handshakes(c.https, o.each, 16), nil
+			return handshakes(c.https, o.each, 16, false), nil
+		}},
+		{key: "s5r", title: "resumed TLS 1.3 handshakes with one request each", spec: secure, drive: func(o *options, c *contestant) (load, error) {
+			return handshakes(c.https, o.each, 16, true), nil
 		}},
 		{key: "s6", title: "POST of 1 MiB, 16 connections", spec: plain, drive: post},
 		{key: "s7", title: "WebSocket echo, 64 connections, 64 bytes", spec: spec{hosts: hosts(1), backend: wsPort}, drive: func(o *options, c *contestant) (load, error) {

@@ -41,6 +41,8 @@ type Manager struct {
 	last     *config.TLS
 	hosts    map[string]string
 	files    map[string]fileState
+
+	ownTickets, sharedTickets, tickets []TicketSecret // the last are those in use
 }
 
 type pairFiles struct{ cert, key config.FileOrContent }
@@ -61,6 +63,7 @@ func NewManager(now time.Time) (*Manager, error) {
 		return nil, fmt.Errorf("default certificate: %w", err)
 	}
 	m := &Manager{fallback: c, configs: map[string]*tls.Config{}}
+	m.Rotate(now)
 	m.Update(nil, nil, now)
 	return m, nil
 }
@@ -194,6 +197,7 @@ func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {
 				s.options[n] = nil
 				continue
 			}
+			m.seal(k, t)
 		}
 		live[k] = t
 		s.options[n] = t

@@ -599,6 +599,9 @@ type ACME struct {
 	StorageKey FileOrContent `json:"storageKey,omitempty" cfg:"secret"`
 	// StorageOldKeys are read as well; what they encrypt is encrypted with storageKey at the start.
 	StorageOldKeys []FileOrContent `json:"storageOldKeys,omitempty" cfg:"secret"`
+	// ShareSessions lets replicas resume each other's TLS sessions: the secrets of session tickets go
+	// to the storage that they share, encrypted with storageKey.
+	ShareSessions bool `json:"shareSessions,omitempty"`
 	// Fallback is another resolver, which orders where this one failed three times.
 	Fallback string `json:"fallback,omitempty"`
 	// Preflight says whether names are looked at before an order: warn, strict or off.

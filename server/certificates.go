@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/acme/dns"
+	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/router"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -34,6 +35,7 @@ func (s *Server) newACME(ctx context.Context) {
 		Open:      openStorage,
 		Covered:   s.certs.Covers,
 		Publish:   func(c []*tls.Certificate) { s.certs.SetManaged(c, time.Now()) },
+		Tickets:   func(t []cert.TicketSecret) { s.certs.SetTickets(t, time.Now()) },
 		DNS:       new(dns.Maker).New,
 		UserAgent: "sluice/" + s.opts.Version,
 		Log:       s.component("acme"),
@@ -140,6 +142,7 @@ func (s *Server) watchCertificates(ctx context.Context) {
 			return
 		case now := <-t.C:
 			s.renewals(ctx)
+			s.certs.Rotate(now)
 			if s.certs.Refresh(now) {
 				s.log.Info().Msg("certificate files reloaded")
 			}
