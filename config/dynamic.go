@@ -112,6 +112,8 @@ type LoadBalancer struct {
 	Hold *Duration `json:"hold,omitempty" cfg:"sluice"`
 	// AutoHold is Hold where that is nil. Set by providers that see containers come and go.
 	AutoHold Duration `json:"-" cfg:"-"`
+	// Idle is set where the servers sleep while nobody asks for them. Set by providers.
+	Idle *Idle `json:"-" cfg:"-"`
 }
 
 // SetDefaults sets wrr, passHostHeader and the flush interval of 100 ms.

@@ -56,6 +56,7 @@ const (
 	CodeUnknownNetwork     = "unknown_network"     // the network asked for is not one of the container's
 	CodeInvalidConstraints = "invalid_constraints" // a constraints expression that does not parse
 	CodeUnreachable        = "source_unreachable"  // the provider's source cannot be asked at the moment
+	CodeRefused            = "engine_refused"      // an engine does not start, stop or scale what the labels ask for
 	CodeUnreadable         = "unreadable_file"     // a file that cannot be read or parsed
 	CodeInvalidCertificate = "invalid_certificate" // a certificate or key that cannot be used
 	CodeDuplicateHost      = "duplicate_host"      // two routers claim the same host and path

@@ -45,6 +45,9 @@ type TCPLoadBalancer struct {
 	// TerminationDelay is deprecated; set it in a serversTransport.
 	TerminationDelay *int            `json:"terminationDelay,omitempty"`
 	HealthCheck      *TCPHealthCheck `json:"healthCheck,omitempty" cfg:"empty"`
+	// Idle is as in LoadBalancer, and so is AutoHold. Set by providers.
+	Idle     *Idle    `json:"-" cfg:"-"`
+	AutoHold Duration `json:"-" cfg:"-"`
 }
 
 // TCPServer is one server of a TCPLoadBalancer.
@@ -155,6 +158,8 @@ type UDPService struct {
 // UDPLoadBalancer shares sessions among servers.
 type UDPLoadBalancer struct {
 	Servers []UDPServer `json:"servers,omitempty" cfg:"one:server"`
+	// Idle is as in LoadBalancer. Set by providers.
+	Idle *Idle `json:"-" cfg:"-"`
 }
 
 // UDPServer is one server of a UDPLoadBalancer.

@@ -100,11 +100,12 @@ type router struct {
 	Addr            string // of the entry point web
 	Log             *log
 
-	t      *testing.T
-	e      *testdocker.Engine
-	caseID string
-	cmd    *exec.Cmd
-	done   chan struct{}
+	t       *testing.T
+	apiAddr string
+	e       *testdocker.Engine
+	caseID  string
+	cmd     *exec.Cmd
+	done    chan struct{}
 }
 
 // startRouter starts the binary with the Docker provider on e, limited to the
@@ -113,6 +114,7 @@ func startRouter(t *testing.T, e *testdocker.Engine, args ...string) *router {
 	t.Helper()
 	r := &router{t: t, e: e, Addr: testnet.FreeAddr(t), Log: &log{}, done: make(chan struct{})}
 	api := testnet.FreeAddr(t)
+	r.apiAddr = api
 	r.Client, r.API = testnet.NewClient(r.Addr), testnet.NewClient(api)
 	all := []string{
 		"--entrypoints.web.address=" + r.Addr,
@@ -125,6 +127,21 @@ func startRouter(t *testing.T, e *testdocker.Engine, args ...string) *router {
 			"--providers.docker.constraints=Label(`"+testdocker.Label+".case`,`"+r.caseID+"`)")
 	}
 	r.cmd = exec.Command(binary, append(all, args...)...)
+	return r.start()
+}
+
+// restart starts a router with the settings and for the containers of one that has ended.
+func (r *router) restart() *router {
+	r.t.Helper()
+	n := *r
+	n.Log, n.done, n.Client, n.API = &log{}, make(chan struct{}), testnet.NewClient(r.Addr), testnet.NewClient(r.apiAddr)
+	n.cmd = exec.Command(r.cmd.Args[0], r.cmd.Args[1:]...)
+	return n.start()
+}
+
+func (r *router) start() *router {
+	t := r.t
+	t.Helper()
 	r.cmd.Stdout, r.cmd.Stderr = r.Log, r.Log
 	r.cmd.Env = clean(os.Environ())
 	if err := r.cmd.Start(); err != nil {

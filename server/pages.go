@@ -9,11 +9,13 @@ import (
 	"github.com/sluice-edge/sluice/proxy/page"
 )
 
-// dress is what gives answers of the edge a page for browsers; nil where sluice.pages is off.
+// dress is what gives answers of the edge a page for browsers. Where sluice.pages is off it is
+// only for applications that are being woken.
 func (s *Server) dress() (func(*exchange.Exchange), error) {
 	p := s.sluice().Pages
 	if p == nil {
-		return nil, nil
+		set, err := page.Load("")
+		return set.DressWaking, err
 	}
 	set, err := page.Load(p.Dir)
 	if err != nil {
@@ -22,9 +24,9 @@ func (s *Server) dress() (func(*exchange.Exchange), error) {
 	return set.Dress, nil
 }
 
-// unready publishes anew: the Problems of the table do not know yet that a server entered
-// rotation without having passed its readiness probe.
-func (s *Server) unready() {
+// republish makes a table anew for the sake of its Problems: those of what happens without a new
+// configuration, such as a server that enters rotation without having passed its readiness probe.
+func (s *Server) republish() {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
 	if s.merged != nil {

@@ -53,8 +53,8 @@ func (s *Server) makeProviders() []provider.Provider {
 			add("http", p.HTTP, func() provider.Provider { return http.New(p.HTTP, http.Options{Log: s.component("http")}) })
 		}
 		if p.Swarm != nil {
-			add("swarm", []any{p.Swarm, p.Docker, compat, hold}, func() provider.Provider {
-				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping, Hold: hold})
+			add("swarm", []any{p.Swarm, p.Docker, compat, hold, ready}, func() provider.Provider {
+				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping, Hold: hold, Ready: ready})
 			})
 		}
 		if p.Docker != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/sluice-edge/sluice/proxy/trace"
 	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/router"
+	"github.com/sluice-edge/sluice/sleep"
 	"github.com/sluice-edge/sluice/telemetry"
 )
 
@@ -58,10 +59,11 @@ type Server struct {
 	process *telemetry.ProcessLog
 	log     zerolog.Logger
 	hub     *telemetry.Hub
-	certs   *cert.Manager
 	tracer  *trace.Tracer // nil without tracing
+	certs   *cert.Manager
 	acme    atomic.Pointer[acme.Manager]
 	book    *balance.Book
+	keeper  *sleep.Keeper
 	client  *upstream.Client
 	state   *middleware.State
 
@@ -116,16 +118,14 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.client = upstream.New(upstream.Options{})
 	s.state = middleware.NewState()
-	s.book = balance.NewBook(upstream.Prober{}, balance.Events{Health: s.healthChanged, Unready: s.unready})
+	s.book = balance.NewBook(upstream.Prober{}, balance.Events{Health: s.healthChanged, Unready: s.republish, Wake: s.wake})
+	s.newKeeper()
 	if s.hub, err = telemetry.New(telemetry.Options{
 		Static: o.Static, Stdout: o.Stdout, Certificates: s.leaves, ServersUp: s.serversUp, Connections: s.connections, Orders: s.orders,
 		Log: s.component("telemetry"),
 	}); err != nil {
 		return nil, err
 	}
-	s.newACME(ctx)
-	s.streams = stream.NewBook(s.healthChanged)
-	s.lane = newLane(s)
 	if o.Static.Tracing != nil {
 		if s.tracer, err = trace.New(trace.Options{
 			Config: o.Static.Tracing, Version: o.Version, Lookup: o.Lookup, Log: s.component("tracing"),
@@ -133,6 +133,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, err
 		}
 	}
+	s.newACME(ctx)
+	s.streams = stream.NewBook(s.healthChanged)
+	s.lane = newLane(s)
 	s.newProviders()
 	return s, nil
 }
@@ -163,12 +166,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.hub.Run(live) })
-	wg.Go(func() { _ = s.client.Run(live) })
-	wg.Go(func() { s.book.Run(live) })
-	wg.Go(func() { _ = s.streams.Run(live) })
 	if s.tracer != nil {
 		wg.Go(func() { _ = s.tracer.Run(live) })
 	}
+	wg.Go(func() { _ = s.client.Run(live) })
+	wg.Go(func() { s.book.Run(live) })
+	wg.Go(func() { _ = s.streams.Run(live) })
 	s.report(s.warnings)
 
 	// Providers are followed while draining, so that requests still find servers that live.
@@ -186,6 +189,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	})
+	sources.Go(func() { s.keeper.Run(source) })
 	sources.Go(func() { s.issue(source) })
 	sources.Go(func() { s.watchCertificates(source) })
 

@@ -25,15 +25,17 @@ var rooms = []room{
 
 	{"provider", []string{"config", "store", "telemetry", "provider"}},
 
+	{"sleep", []string{"config", "telemetry", "=provider"}},
+
 	{"cert", []string{"config", "telemetry"}},
 	{"acme", []string{"config", "store", "cert", "telemetry", "acme"}},
 
 	// In proxy: entrypoint -> {loop, serve, stream} -> {upstream, balance} -> wire -> exchange.
 	{"proxy/exchange", []string{"config", "telemetry"}},
 	{"proxy/page", []string{"proxy/exchange"}},
+	{"proxy/trace", []string{"config", "telemetry", "proxy/exchange"}},
 	{"proxy/wire", []string{"config", "telemetry", "proxy/exchange", "proxy/wire"}},
 	{"proxy/balance", []string{"config", "telemetry", "proxy/exchange", "proxy/wire"}},
-	{"proxy/trace", []string{"config", "telemetry", "proxy/exchange"}},
 	{"proxy/upstream", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire"}},
 	{"proxy/loop", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire", "proxy/balance", "proxy/upstream", "proxy/loop"}},
 	{"proxy/serve", []string{"config", "telemetry", "cert", "proxy/exchange", "proxy/wire", "proxy/balance", "proxy/upstream", "proxy/serve"}},
@@ -48,7 +50,7 @@ var rooms = []room{
 	{"dashboard", nil},
 	{"api", []string{"config", "provider", "dashboard", "telemetry", "api"}},
 
-	{"server", []string{"config", "store", "telemetry", "provider", "cert", "acme", "proxy", "middleware", "router", "dashboard", "api", "server"}},
+	{"server", []string{"config", "store", "telemetry", "provider", "sleep", "cert", "acme", "proxy", "middleware", "router", "dashboard", "api", "server"}},
 	{"cmd", []string{"config", "server", "api", "cmd"}},
 
 	// Helpers of tests and generators; no product package may import them.
@@ -72,7 +74,7 @@ var confine = []struct {
 	{"github.com/quic-go", []string{"proxy/serve"}, "HTTP/3 is served in one place"},
 	{"github.com/go-acme/lego", []string{"acme"}, "issuing lives in acme"},
 	{"github.com/prometheus", []string{"telemetry"}, "metrics are written in one place"},
-	{"go.opentelemetry.io", []string{"telemetry"}, "traces are written in one place"},
+	{"go.opentelemetry.io", []string{"telemetry", "internal/testcollector"}, "traces are written in one place"},
 	{"github.com/redis/go-redis", []string{"store/redis", "middleware"}, "a store driver, and the shared rate limit"},
 	{"github.com/jackc/pgx", []string{"store/postgres"}, "a store driver"},
 	{"github.com/urfave/cli", []string{"cmd"}, "only the process has a command line"},

@@ -353,6 +353,9 @@ type OrderError struct {
 	Err  error
 }
 
+// NewOrderError gives an engine's refusal its place; what is as in OrderError.
+func NewOrderError(what string, err error) *OrderError { return &OrderError{what, err} }
+
 func orderError(c *item, what string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err

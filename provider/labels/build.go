@@ -307,7 +307,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 		}
 		if s.w.Rank != Down {
 			tmpl.Fenced, tmpl.Origin = fenced, s.w.Source
-			s.readiness(&tmpl)
+			s.readiness(&tmpl, s.w.Started, s.w.Fresh)
 			lb.Servers = []config.Server{tmpl}
 		}
 		return true, false
@@ -319,7 +319,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 		srv.Scheme, srv.Port = "", ""
 		srv.URL = scheme + "://" + net.JoinHostPort(a.Host, a.Port)
 		srv.Fenced, srv.Origin = fenced || a.Fenced, cmp.Or(a.Origin, s.w.Source)
-		s.readiness(&srv)
+		s.readiness(&srv, cmp.Or(a.Started, s.w.Started), s.w.Fresh || a.Fresh)
 		lb.Servers = append(lb.Servers, srv)
 	}
 	return ok, false
@@ -334,9 +334,9 @@ func (s *build) hold() config.Duration {
 }
 
 // readiness says which life of the workload srv is, and how it is probed.
-func (s *build) readiness(srv *config.Server) {
-	srv.Epoch = s.w.Started
-	if ready := cmp.Or(s.extra.Ready, s.b.opts.Ready); s.w.Fresh && ready != config.ReadyNone {
+func (s *build) readiness(srv *config.Server, started int64, fresh bool) {
+	srv.Epoch = started
+	if ready := cmp.Or(s.extra.Ready, s.b.opts.Ready); fresh && ready != config.ReadyNone {
 		srv.Ready = ready
 	}
 }

@@ -65,6 +65,9 @@ type Address struct {
 	Fenced bool
 	// Origin names what is there ("container web-1").
 	Origin string
+	// Started and Fresh are as in Workload, where each address has a life of its own.
+	Started int64
+	Fresh   bool
 }
 
 // Placer finds addresses. Warnings go with addresses; an error-level Problem comes

@@ -81,7 +81,7 @@ func (l placer) virtual(w labels.Where) ([]labels.Address, []config.Problem) {
 
 // task is the address of one task. A Problem beside an address is a warning.
 func (l placer) task(t task, w labels.Where) (labels.Address, *config.Problem) {
-	a := labels.Address{Port: w.Port, Fenced: t.leaving, Origin: "task " + l.s.Spec.Name + "." + t.name}
+	a := labels.Address{Port: w.Port, Started: t.started, Fresh: t.fresh, Fenced: t.leaving, Origin: "task " + l.s.Spec.Name + "." + t.name}
 	if t.host {
 		if t.node == "" {
 			return labels.Address{}, &config.Problem{Code: config.CodeMissingIP, Severity: config.Error, Text: "the address of its node is not known"}

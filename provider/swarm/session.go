@@ -30,6 +30,7 @@ type session struct {
 	round    bool                 // an event asks for everything
 	ready    chan struct{}        // holds a token while any of these says something
 	wg       sync.WaitGroup
+	obeyed   chan *order
 	fenced   map[string]bool // tasks that got their stop signal, as taken from stopping
 }
 
@@ -40,7 +41,7 @@ var errNoManager = errors.New("this engine is not a manager of a swarm; use the 
 func (p *Provider) session(ctx context.Context, cli *client.Client, out chan<- provider.Update) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &session{p: p, cli: cli, out: out, touched: map[string]time.Time{}, stopping: map[string]bool{},
-		fenced: map[string]bool{}, ready: make(chan struct{}, 1)}
+		fenced: map[string]bool{}, ready: make(chan struct{}, 1), obeyed: make(chan *order)}
 	defer func() { cancel(); s.wg.Wait() }()
 
 	pingCtx, stop := context.WithTimeout(ctx, min(p.timeout(), 10*time.Second))
@@ -162,6 +163,10 @@ func (s *session) follow(ctx context.Context, broken <-chan error) error {
 			return err
 		case <-s.ready:
 		case <-timer.C:
+		case o := <-s.p.orders:
+			s.obey(ctx, o)
+		case o := <-s.obeyed:
+			s.ended(o)
 		}
 		now := time.Now()
 		touched, round := s.noted()
@@ -379,6 +384,13 @@ func (s *session) take(v swarm.Service, tasks []task, now time.Time) bool {
 		s.p.services[v.ID] = svc
 		svc.touch(now)
 		return s.p.rebuild(svc)
+	}
+	for i := range tasks { // what was fresh when it was met stays so
+		for _, t := range svc.tasks {
+			if t.id == tasks[i].id && t.started == tasks[i].started {
+				tasks[i].fresh = t.fresh
+			}
+		}
 	}
 	changed := svc.Version.Index != v.Version.Index || !same(svc.tasks, tasks)
 	svc.Service, svc.tasks = v, tasks

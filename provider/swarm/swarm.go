@@ -27,6 +27,8 @@ const (
 	restless = 3 * time.Second
 	patience = 2 * time.Minute
 	// defaultRefresh is used where refreshSeconds is zero.
+	// freshFor is how long after its start a task that we meet is still taken as starting.
+	freshFor       = 30 * time.Second
 	defaultRefresh = 15 * time.Second
 	defaultTimeout = 30 * time.Second
 )
@@ -39,6 +41,8 @@ type Options struct {
 	Compat404 bool
 	// Hold is how long requests wait for a task, where no label says.
 	Hold config.Duration
+	// Ready is the probe of tasks that have started, where no label says; empty means none.
+	Ready string
 	// Beside is the Docker provider that runs too, if any: settings that were meant for
 	// this one are often written there.
 	Beside *config.DockerProvider
@@ -61,6 +65,8 @@ type Provider struct {
 	networks map[string]string // ID -> name
 	self     docker.Self
 	merger   *labels.Merger
+
+	orders chan *order
 }
 
 // service is what the provider knows of one service.
@@ -83,15 +89,19 @@ type task struct {
 	// leaving is set for a task that is to stop.
 	leaving bool
 	name    string
+	// started is when it began to run, by the manager's clock, in ns since 1970; fresh is set
+	// if that was a moment before we learned of it.
+	started int64
+	fresh   bool
 }
 
 // New returns a Provider of the swarm that cfg names.
 func New(cfg *config.SwarmProvider, opts Options) *Provider {
 	p := &Provider{log: opts.Log, cfg: *cfg, opts: opts, services: map[string]*service{}, nodes: map[string]string{},
-		networks: map[string]string{}, merger: labels.NewMerger()}
+		networks: map[string]string{}, merger: labels.NewMerger(), orders: make(chan *order)}
 	p.build, p.static = labels.NewBuilder(labels.Options{
 		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
-		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404, Hold: opts.Hold,
+		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404, Hold: opts.Hold, Ready: opts.Ready,
 	})
 	if b := opts.Beside; b != nil && ((b.Constraints != "" && cfg.Constraints == "") || (!b.ExposedByDefault && cfg.ExposedByDefault)) {
 		p.static = append(p.static, config.Problem{Source: "static configuration", Field: "providers.swarm",
@@ -119,7 +129,8 @@ func (p *Provider) timeout() time.Duration {
 // rebuild makes the share of a service anew. It reports whether the share changed.
 func (p *Provider) rebuild(s *service) bool {
 	w := &labels.Workload{Key: s.Spec.Name + "\x00" + s.ID, Name: s.Spec.Name, Source: "service " + s.Spec.Name,
-		Labels: s.Spec.Labels, Created: s.CreatedAt, Rank: labels.Live, Swarm: true, Place: placer{p, s}}
+		Labels: s.Spec.Labels, Created: s.CreatedAt, Rank: labels.Live, Swarm: true, Place: placer{p, s},
+		Engine: p.Name(), Asleep: s.asleep()}
 	switch {
 	case len(s.tasks) == 0:
 		w.Rank = labels.Down
@@ -189,6 +200,9 @@ func (p *Provider) running(all []swarm.Task) []task {
 			continue
 		}
 		n := task{id: t.ID, node: p.nodes[t.NodeID], leaving: t.DesiredState != swarm.TaskStateRunning, ports: t.Status.PortStatus.Ports, name: t.ID}
+		if at := t.Status.Timestamp; !at.IsZero() {
+			n.started, n.fresh = at.UnixNano(), time.Since(at) < freshFor
+		}
 		for _, a := range t.NetworksAttachments {
 			if a.Network.Spec.Name == "host" {
 				n.host = true
@@ -209,7 +223,7 @@ func (p *Provider) running(all []swarm.Task) []task {
 // same reports whether two lists of tasks say the same.
 func same(a, b []task) bool {
 	return slices.EqualFunc(a, b, func(x, y task) bool {
-		return x.id == y.id && x.leaving == y.leaving && x.node == y.node && slices.Equal(x.networks, y.networks) && slices.Equal(x.ports, y.ports)
+		return x.id == y.id && x.started == y.started && x.leaving == y.leaving && x.node == y.node && slices.Equal(x.networks, y.networks) && slices.Equal(x.ports, y.ports)
 	})
 }
 

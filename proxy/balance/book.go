@@ -24,6 +24,9 @@ type Events struct {
 	// Unready is called when a server enters rotation though it never passed its readiness
 	// probe: Book.Unready has one more.
 	Unready func()
+	// Wake is called when a request finds nothing of a service that may sleep. It gives the
+	// time since which it is being woken, in ns since 1970, or 0 if that makes no sense.
+	Wake func(*config.Idle) int64
 }
 
 // Book keeps live endpoint state across tables. It is safe for concurrent use.
@@ -37,6 +40,7 @@ type Book struct {
 	balancers  map[string]*LoadBalancer
 	positions  map[string]*rotation
 	gates      map[string]*gate
+	sleepers   map[*gate]bool // of services that may sleep, and of some that are gone
 	transports map[string]*exchange.Transport
 	checks     map[string]*check
 	wake       chan struct{}
@@ -71,6 +75,7 @@ func NewBook(p Prober, ev Events) *Book {
 		balancers:  map[string]*LoadBalancer{},
 		positions:  map[string]*rotation{},
 		gates:      map[string]*gate{},
+		sleepers:   map[*gate]bool{},
 		transports: map[string]*exchange.Transport{},
 		checks:     map[string]*check{},
 		wake:       make(chan struct{}, 1),

@@ -25,6 +25,9 @@ type gate struct {
 	// ns since 1970; 0 while one is up.
 	lost atomic.Int64
 	had  atomic.Bool // one has been up
+	// used is when a service that may sleep was asked last, waking since when it is being
+	// woken, in ns since 1970; 0 for never and not.
+	used, waking atomic.Int64
 
 	mu      sync.Mutex
 	changed chan struct{} // nil while nobody waits
@@ -59,9 +62,11 @@ func (g *gate) changedAt(now int64) {
 }
 
 func (g *gate) note(lb *LoadBalancer, now int64) {
-	if lb.Up(now) {
-		g.lost.Store(0)
-		g.had.Store(true)
+	if lb.serving(now) {
+		if g.lost.Swap(0) != 0 || !g.had.Swap(true) {
+			g.used.Store(now) // its time begins
+		}
+		g.waking.Store(0)
 		return
 	}
 	g.lost.CompareAndSwap(0, now)
@@ -82,9 +87,12 @@ func (b *Book) turnGates(next map[string]*gate) {
 	b.gates = next
 }
 
-// turn points the gate at the balancer of a new table.
+// turn points the gate at the balancer of a new table; the book's mu is held.
 func (g *gate) turn(lb *LoadBalancer, now int64) {
 	old := g.current.Swap(lb)
+	if lb.idle {
+		g.book.sleepers[g] = true
+	}
 	if old != nil && old != lb && lb.joined(old) {
 		g.lost.Store(0) // something starts: the time begins anew
 	}
@@ -109,7 +117,13 @@ func (lb *LoadBalancer) none(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 		return cur.Pick(ex)
 	}
 	ex.Backend.Holder = nil
-	if lb.hold > 0 && (len(lb.eps) > 0 || lb.gate.had.Load()) { // else nothing has run here since we began
+	if lb.wake() {
+		if lb.hold > 0 {
+			ex.Backend.Holder = lb
+		}
+		return nil, exchange.Waking
+	}
+	if lb.hold > 0 && (len(lb.eps) > 0 || lb.gate.had.Load() || lb.idle) { // else nothing has run here since we began
 		ex.Backend.Holder = lb
 	}
 	if len(lb.eps) == 0 {
@@ -129,6 +143,13 @@ func (lb *LoadBalancer) until(ex *exchange.Exchange, now int64) (until int64, su
 	g := lb.gate
 	if g.current.Load() != lb {
 		return 0, false
+	}
+	if w := g.waking.Load(); w != 0 && g.lost.Load() != 0 {
+		until = w + int64(lb.hold)
+		if ex.Browses() && ex.Req.Method != "POST" {
+			until = min(until, w+int64(lb.cfg.Idle.Page))
+		}
+		return until, true
 	}
 	if lost := g.lost.Load(); lost != 0 {
 		for _, ep := range lb.eps {

@@ -38,6 +38,7 @@ type LoadBalancer struct {
 	flush    time.Duration
 	dropHost bool
 	hold     time.Duration
+	idle     bool // it may sleep
 	gate     *gate
 }
 
@@ -151,6 +152,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	if lb.gate == nil {
 		lb.gate = &gate{book: d.book}
 	}
+	lb.idle = cfg.Idle != nil
 	lb.hold = time.Duration(cfg.AutoHold)
 	if cfg.Hold != nil {
 		lb.hold = max(0, time.Duration(*cfg.Hold))
@@ -170,8 +172,14 @@ func (lb *LoadBalancer) Name() string { return lb.name }
 // Checked reports whether the service has a health check that a parent may rely on.
 func (lb *LoadBalancer) Checked() bool { return lb.cfg.HealthCheck != nil }
 
-// Up reports whether any server is up at now (ns since 1970).
+// Up reports whether any server is up at now (ns since 1970). One that sleeps counts as up:
+// a request is all it takes.
 func (lb *LoadBalancer) Up(now int64) bool {
+	return lb.idle && lb.cfg.Idle.Asleep || lb.serving(now)
+}
+
+// serving reports whether any server is up.
+func (lb *LoadBalancer) serving(now int64) bool {
 	for i, ep := range lb.eps {
 		if lb.weights[i] > 0 && ep.Up(now) {
 			return true
@@ -201,6 +209,9 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	}
 	ep := lb.eps[i]
 	ep.InFlight.Add(1)
+	if lb.idle {
+		lb.gate.used.Store(ex.Now)
+	}
 	ex.Backend.Endpoint = ep
 	ex.Backend.Service = lb.name
 	ex.Backend.DropHost = lb.dropHost

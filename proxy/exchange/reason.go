@@ -19,6 +19,7 @@ const (
 	NoServer     Reason = "no_server"      // 503: the service has no servers
 	NoServerUp   Reason = "no_server_up"   // 503: all servers are down or stopping
 	Starting     Reason = "starting"       // 503: a server has started and is not ready yet
+	Waking       Reason = "waking"         // 503: what was asleep is being started
 	DialRefused  Reason = "dial_refused"   // 502: the server refused the connection
 	DialTimeout  Reason = "dial_timeout"   // 504: no connection in time
 	DialFailed   Reason = "dial_failed"    // 502: no connection for another reason

@@ -1,6 +1,9 @@
 package exchange
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+)
 
 // The answers of the edge that both lanes make stand here, so that they are the same
 // bytes in either. Their texts and fields are the reference's.
@@ -22,10 +25,17 @@ func (ex *Exchange) Unavailable(r Reason) Verdict {
 	}
 	ex.Reply(http.StatusServiceUnavailable, r, "no available server\n")
 	ex.Resp.Fields.Add("X-Content-Type-Options", "nosniff")
-	if ex.Backend.Holder != nil {
+	if ex.Backend.Holder != nil || r == Waking {
 		ex.Resp.Fields.Add("Retry-After", retryAfter)
 	}
 	return Answer
+}
+
+// Browses reports whether the client shows pages to people: it says so itself, where
+// programs accept anything or nothing.
+func (ex *Exchange) Browses() bool {
+	m := ex.Req.Method
+	return (m == "GET" || m == "HEAD" || m == "POST") && strings.Contains(ex.Req.Fields.Get("Accept"), "text/html")
 }
 
 // Refused answers a well-formed request that the entry point's rules refuse
@@ -65,7 +75,7 @@ func (r Reason) Status() int {
 		return StatusClientGone
 	case ServiceError, Failure:
 		return http.StatusInternalServerError
-	case NoServer, NoServerUp, Starting, RouterBroken, Draining:
+	case NoServer, NoServerUp, Starting, Waking, RouterBroken, Draining:
 		return http.StatusServiceUnavailable
 	case BadRequest:
 		return http.StatusBadRequest

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
@@ -97,7 +96,7 @@ func read(dir, name string) ([]byte, error) {
 // that asks for one and the answer is about a site that is not there.
 func (s *Set) Dress(ex *exchange.Exchange) {
 	k := kindOf(ex.Reason)
-	if k == "" || !browses(ex) {
+	if k == "" || !ex.Browses() {
 		return
 	}
 	if ex.Reason == exchange.InMaintenance && !s.own[k] {
@@ -116,11 +115,12 @@ func (s *Set) Dress(ex *exchange.Exchange) {
 	ex.Resp.Framing, ex.Resp.Length = exchange.Sized, int64(len(b))
 }
 
-// browses reports whether the client shows pages to people: it says so itself, where
-// programs accept anything or nothing.
-func browses(ex *exchange.Exchange) bool {
-	m := ex.Req.Method
-	return (m == "GET" || m == "HEAD" || m == "POST") && strings.Contains(ex.Req.Fields.Get("Accept"), "text/html")
+// DressWaking is Dress for what wakes alone: whoever lets an application sleep wants its visitors
+// to see it start, also where pages are not switched on.
+func (s *Set) DressWaking(ex *exchange.Exchange) {
+	if ex.Reason == exchange.Waking {
+		s.Dress(ex)
+	}
 }
 
 // kindOf is the page that goes with a reason; "" for none.
@@ -128,7 +128,7 @@ func kindOf(r exchange.Reason) string {
 	switch r {
 	case exchange.NoRouter, exchange.WrongEntryPoint, exchange.WrongScheme:
 		return "not-found"
-	case exchange.Starting:
+	case exchange.Starting, exchange.Waking:
 		return "starting"
 	case exchange.InMaintenance:
 		return "maintenance"

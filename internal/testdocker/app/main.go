@@ -6,6 +6,8 @@
 // ON_TERM what SIGTERM does: "exit" at once (default), "drain" (finish what
 // runs, for DRAIN at most 5 s), or "ignore".
 //
+// A request to upgrade is granted, and what comes afterwards is sent back.
+//
 // "app health" asks the running program for /healthz and exits with its verdict;
 // POST /healthz?ok=false makes the verdict bad.
 package main
@@ -14,6 +16,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -107,6 +110,10 @@ func handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if up := r.Header.Get("Upgrade"); up != "" {
+			echo(w, up)
+			return
+		}
 		if d, err := time.ParseDuration(r.URL.Query().Get("sleep")); err == nil {
 			time.Sleep(d)
 		}
@@ -117,4 +124,17 @@ func handler() http.Handler {
 			Path: r.RequestURI, Remote: r.RemoteAddr, Port: port, Header: r.Header})
 	})
 	return mux
+}
+
+// echo switches to a protocol that sends back what it gets.
+func echo(w http.ResponseWriter, protocol string) {
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer c.Close()
+	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol)
+	_ = rw.Flush()
+	_, _ = io.Copy(c, rw)
 }
