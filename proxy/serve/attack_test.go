@@ -139,3 +139,35 @@ func TestAFaultEndsItsConnectionOnly(t *testing.T) {
 		t.Errorf("afterwards: %q", got)
 	}
 }
+
+// An answer that breaks off on a kept connection must not be followed by that of another
+// attempt: the client would take the second head for the rest of the first body.
+func TestABrokenAnswerIsNotContinuedByAnother(t *testing.T) {
+	for name, broken := range map[string]string{
+		"sized":   "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf",
+		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+	} {
+		t.Run(name, func(t *testing.T) {
+			ep := script(t, func(_ int, c net.Conn, br *bufio.Reader) {
+				for {
+					h, err := readHead(br)
+					if err != nil {
+						return
+					}
+					if strings.HasPrefix(h, "GET /broken") {
+						_, _ = io.WriteString(c, broken)
+						return
+					}
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				}
+			})
+			e := newEdge(t, serve.Config{}, routes{"a.test": to(ep)})
+			for range 2 { // the second attempt finds a connection that was used before
+				got := e.send("GET /good HTTP/1.1\r\nHost: a.test\r\n\r\nGET /broken HTTP/1.1\r\nHost: a.test\r\n\r\n")
+				if n := strings.Count(got, "HTTP/1.1 "); n != 2 {
+					t.Errorf("%d heads for two requests: %q", n, got)
+				}
+			}
+		})
+	}
+}

@@ -89,7 +89,7 @@ func (t *talk) repeatable(err *Error) bool {
 }
 
 // untouched reports that no byte of an answer has come and the request is still whole.
-func (t *talk) untouched() bool { return !t.got && t.ctx.Err() == nil && !t.up.began }
+func (t *talk) untouched() bool { return !t.got && !t.headed && t.ctx.Err() == nil && !t.up.began }
 
 func idempotent(method string) bool {
 	switch method {
@@ -295,6 +295,7 @@ func (t *talk) readHead() *Error {
 	lim := wire.Limits{MaxHead: t.client.opts.MaxHead}
 	for seen := 0; ; {
 		b := c.buf[c.r:c.w]
+		t.got = t.got || len(b) > 0
 		if n := wire.HeadEnd(b, seen); n > 0 {
 			n, err := wire.ParseResponse(ex.Hold(b[:n]), &ex.Resp, ex.Req.Method, &lim)
 			if err == nil && n == 0 {
@@ -307,7 +308,6 @@ func (t *talk) readHead() *Error {
 			return nil
 		}
 		if len(b) > 0 {
-			t.got = true
 			if _, err := wire.ParseResponse(b, &ex.Resp, ex.Req.Method, &lim); err != nil {
 				return &Error{Reason: exchange.UpstreamBad, Err: err}
 			}
