@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -107,7 +108,16 @@ func (d *Draft) group(g *group, cfg []config.WeightedService, kids []Child, f Fo
 	for i, k := range kids {
 		hs[i] = k.handler(f)
 	}
-	return Child{Name: g.name, Handler: &groupHandler{group: g, handlers: hs}}, nil
+	return Child{Name: g.name, Handler: &groupHandler{group: g, handlers: hs, none: f(nobody{})}}, nil
+}
+
+// nobody is a service without a server that is up: whoever forwards to it gives the same
+// answer as for any other such service.
+type nobody struct{}
+
+// Pick implements exchange.Service.
+func (nobody) Pick(*exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
+	return nil, exchange.NoServerUp
 }
 
 // Up reports whether any child is up; children without health checks count as up.
@@ -178,14 +188,14 @@ func (g *group) Response(ex *exchange.Exchange, arg uint64) {
 type groupHandler struct {
 	*group
 	handlers []http.Handler
+	none     http.Handler
 }
 
 // ServeHTTP passes the request to the chosen child.
 func (g *groupHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ex := exchange.FromContext(r.Context())
-	i, stuck := g.choose(ex)
+	i, stuck := g.choose(exchangeOf(r))
 	if i < 0 {
-		unavailable(w, ex, exchange.NoServerUp)
+		g.none.ServeHTTP(w, r)
 		return
 	}
 	if g.sticky != nil && !stuck {
@@ -194,12 +204,18 @@ func (g *groupHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.handlers[i].ServeHTTP(w, r)
 }
 
-func unavailable(w http.ResponseWriter, ex *exchange.Exchange, why exchange.Reason) {
-	ex.Reason = why
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write([]byte("no available server\n"))
+// exchangeOf is the request's exchange. A request that a middleware made by itself, for an
+// error page, has none; it gets one that is good for a choice.
+func exchangeOf(r *http.Request) *exchange.Exchange {
+	if ex := exchange.FromContext(r.Context()); ex != nil {
+		return ex
+	}
+	ex := &exchange.Exchange{Now: time.Now().UnixNano()}
+	ex.Req.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
+	for _, v := range r.Header["Cookie"] {
+		ex.Req.Fields.Add("Cookie", v)
+	}
+	return ex
 }
 
 // failover uses the fallback while the main service is down.

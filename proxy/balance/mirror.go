@@ -83,8 +83,8 @@ func (m *mirroring) due() []http.Handler {
 // ServeHTTP answers by the main service and copies the request afterwards.
 func (m *mirroring) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hs := m.due()
-	ex := exchange.FromContext(r.Context())
-	if len(hs) == 0 || ex.Req.Upgrade != "" {
+	ex := exchange.FromContext(r.Context()) // nil for a request that a middleware made by itself
+	if len(hs) == 0 || ex != nil && ex.Req.Upgrade != "" {
 		m.mainH.ServeHTTP(w, r)
 		return
 	}
@@ -122,19 +122,26 @@ func (m *mirroring) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// copyRequest makes a request of its own, with an exchange of its own.
+// copyRequest makes a request of its own, with an exchange of its own where r has one.
 func copyRequest(r *http.Request, ex *exchange.Exchange, body []byte, withBody bool) *http.Request {
-	cx := ex.Clone()
-	c := r.Clone(exchange.NewContext(context.WithoutCancel(r.Context()), cx))
-	if !withBody || len(body) == 0 {
-		c.Body, c.ContentLength, c.TransferEncoding = http.NoBody, 0, nil
-		c.Header.Del("Content-Length")
-		cx.Req.Fields.Del("Content-Length")
-		cx.Req.Framing, cx.Req.Length = exchange.NoBody, 0
-		return c
+	var cx *exchange.Exchange
+	if ex != nil {
+		cx = ex.Clone()
 	}
+	c := r.Clone(exchange.NewContext(context.WithoutCancel(r.Context()), cx))
+	framing := exchange.Sized
 	c.Body, c.ContentLength, c.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
-	cx.Req.Framing, cx.Req.Length = exchange.Sized, int64(len(body))
+	if !withBody || len(body) == 0 {
+		framing = exchange.NoBody
+		c.Body, c.ContentLength = http.NoBody, 0
+		c.Header.Del("Content-Length")
+	}
+	if cx != nil {
+		cx.Req.Framing, cx.Req.Length = framing, c.ContentLength
+		if framing == exchange.NoBody {
+			cx.Req.Fields.Del("Content-Length")
+		}
+	}
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
 // errorFailover repeats a request on the fallback where the main service answers with
@@ -41,11 +42,11 @@ func (e *errorFailover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		b, whole, err := keepBody(r.Body, e.max)
 		if err != nil {
-			http.Error(w, http.StatusText(http.StatusBadRequest), http.StatusBadRequest)
+			refuse(w, r, exchange.BadRequest)
 			return
 		}
 		if !whole {
-			http.Error(w, http.StatusText(http.StatusRequestEntityTooLarge), http.StatusRequestEntityTooLarge)
+			refuse(w, r, exchange.BodyTooLarge)
 			return
 		}
 		body = b
@@ -60,6 +61,11 @@ func (e *errorFailover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	e.fallbackH.ServeHTTP(w, r)
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, why exchange.Reason) {
+	exchangeOf(r).Reason = why
+	http.Error(w, http.StatusText(why.Status()), why.Status())
 }
 
 // sieve passes an answer on unless its status is one to drop.

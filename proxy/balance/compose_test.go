@@ -1,0 +1,171 @@
+package balance
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// answering is a child that needs the handler lane; it answers with its name, or a status.
+type answering struct {
+	name   string
+	status int
+	down   bool
+
+	mu   sync.Mutex
+	seen []string // "METHOD body"
+}
+
+func (a *answering) Up(int64) bool { return !a.down }
+func (a *answering) Checked() bool { return true }
+
+func (a *answering) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b, _ := io.ReadAll(r.Body)
+	a.mu.Lock()
+	a.seen = append(a.seen, r.Method+" "+string(b))
+	a.mu.Unlock()
+	if a.status != 0 {
+		w.WriteHeader(a.status)
+	}
+	_, _ = io.WriteString(w, a.name)
+}
+
+func (a *answering) asked() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strings.Join(a.seen, "|")
+}
+
+func (a *answering) child() Child { return Child{Name: a.name, Handler: a} }
+
+// forward is what the handler lane does, as far as it matters here.
+func forward(s exchange.Service) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ep, why := s.Pick(exchangeOf(r))
+		if ep == nil {
+			w.WriteHeader(why.Status())
+			_, _ = io.WriteString(w, string(why))
+			return
+		}
+		_, _ = io.WriteString(w, ep.URL)
+	})
+}
+
+func serve(h http.Handler, r *http.Request) (int, string) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}
+
+// A service of services may stand behind a request of the lanes and behind one that a
+// middleware makes by itself, for an error page, which has no exchange.
+func requests(method, body string) map[string]*http.Request {
+	plain := httptest.NewRequest(method, "/x", strings.NewReader(body))
+	live := httptest.NewRequest(method, "/x", strings.NewReader(body))
+	ex := request()
+	ex.Req.Method = method
+	return map[string]*http.Request{"a middleware's": plain, "a client's": live.WithContext(exchange.NewContext(live.Context(), ex))}
+}
+
+func TestGroupsOfHandlers(t *testing.T) {
+	weight := func(n int) *int { return &n }
+	checked := &config.ServiceHealth{}
+	for name, c := range map[string]struct {
+		down   bool
+		weight *int
+		want   string
+	}{
+		"up": {false, nil, "200 a"}, "down": {true, nil, "503 no_server_up"}, "of no weight": {false, weight(0), "503 no_server_up"},
+	} {
+		for _, kind := range []string{"weighted", "hrw"} {
+			a := &answering{name: "a", down: c.down}
+			d := NewBook(nil, Events{}).Begin()
+			kids := []config.WeightedService{{Name: "a", Weight: c.weight}}
+			child, err := d.Weighted("w", &config.Weighted{Services: kids, HealthCheck: checked, Sticky: &config.Sticky{Cookie: &config.Cookie{Name: "id"}}}, []Child{a.child()}, forward)
+			if kind == "hrw" {
+				child, err = d.HighestRandomWeight("w", &config.HighestRandomWeight{Services: kids, HealthCheck: checked}, []Child{a.child()}, forward)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for who, r := range requests("GET", "") {
+				if status, body := serve(child.Handler, r); fmt.Sprint(status, " ", body) != c.want {
+					t.Errorf("%s %s, %s request: %d %s, want %s", kind, name, who, status, body, c.want)
+				}
+			}
+		}
+	}
+}
+
+func TestMirroring(t *testing.T) {
+	three := int64(3)
+	no := false
+	for name, c := range map[string]struct {
+		cfg       config.Mirroring
+		body      string
+		main, mir string
+	}{
+		"whole":       {config.Mirroring{}, "body", "POST body", "POST body"},
+		"no body":     {config.Mirroring{MirrorBody: &no}, "body", "POST body", "POST "},
+		"within":      {config.Mirroring{MaxBodySize: &three}, "abc", "POST abc", "POST abc"},
+		"too large":   {config.Mirroring{MaxBodySize: &three}, "abcd", "POST abcd", ""},
+		"without one": {config.Mirroring{}, "", "POST ", "POST "},
+	} {
+		for who := range requests("POST", "") {
+			main, mir := &answering{name: "main"}, &answering{name: "mirror", status: 500}
+			c.cfg.Mirrors = []config.MirrorService{{Name: "mirror", Percent: 100}}
+			child, err := NewBook(nil, Events{}).Begin().Mirroring("m", &c.cfg, main.child(), []Child{mir.child()}, forward)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status, body := serve(child.Handler, requests("POST", c.body)[who]); status != 200 || body != "main" {
+				t.Errorf("%s, %s request: %d %s", name, who, status, body)
+			}
+			for by := time.Now().Add(10 * time.Second); mir.asked() != c.mir && time.Now().Before(by); {
+				time.Sleep(time.Millisecond)
+			}
+			if main.asked() != c.main || mir.asked() != c.mir {
+				t.Errorf("%s, %s request: main %q, mirror %q; want %q and %q", name, who, main.asked(), mir.asked(), c.main, c.mir)
+			}
+		}
+	}
+}
+
+func TestFailoverByStatus(t *testing.T) {
+	four := int64(4)
+	for name, c := range map[string]struct {
+		status int
+		down   bool
+		method string
+		body   string
+		want   string
+		spare  string
+	}{
+		"well":      {0, false, "POST", "body", "200 main", ""},
+		"named":     {502, false, "POST", "body", "200 spare", "POST body"},
+		"not named": {404, false, "GET", "", "404 main", ""},
+		"down":      {0, true, "POST", "body", "200 spare", "POST body"},
+		"too large": {502, false, "POST", "bodies", "413 Request Entity Too Large\n", ""},
+	} {
+		for who := range requests("GET", "") {
+			main, spare := &answering{name: "main", status: c.status, down: c.down}, &answering{name: "spare"}
+			cfg := &config.Failover{HealthCheck: &config.ServiceHealth{}, Errors: &config.FailoverErrors{MaxRequestBodyBytes: &four, Status: []string{"500-599"}}}
+			child, err := NewBook(nil, Events{}).Begin().Failover("f", cfg, main.child(), spare.child(), forward)
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, body := serve(child.Handler, requests(c.method, c.body)[who])
+			if got := fmt.Sprint(status, " ", body); got != c.want || spare.asked() != c.spare {
+				t.Errorf("%s, %s request: %s, spare %q; want %s, %q", name, who, got, spare.asked(), c.want, c.spare)
+			}
+		}
+	}
+}
