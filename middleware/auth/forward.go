@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-edge/sluice/middleware/memory"
 	"github.com/sluice-edge/sluice/middleware/option"
 	"github.com/sluice-edge/sluice/middleware/trust"
+	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
 const (
@@ -122,7 +123,8 @@ type inbound struct {
 	tls               bool
 	remote            string // the peer's address, without its port
 	header            http.Header
-	body              []byte // nil: not forwarded
+	body              []byte         // nil: not forwarded
+	trace             exchange.Trace // nil: not traced
 }
 
 // outcome is what the auth server said.
@@ -157,7 +159,7 @@ func (f *forward) ask(ctx context.Context, in *inbound) (*outcome, error) {
 	if _, ok := req.Header["User-Agent"]; !ok {
 		req.Header["User-Agent"] = []string{""} // none, rather than the library's own
 	}
-	resp, err := f.client.Do(req)
+	resp, err := f.do(req, in.trace)
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +180,24 @@ func (f *forward) ask(ctx context.Context, in *inbound) (*outcome, error) {
 		}
 	}
 	return out, nil
+}
+
+// do sends the question, as a part of the request's trace.
+func (f *forward) do(req *http.Request, trace exchange.Trace) (*http.Response, error) {
+	if trace == nil {
+		return f.client.Do(req)
+	}
+	fields, end := trace.Call("AuthRequest", req.Method, f.address)
+	for _, g := range fields {
+		req.Header.Set(g.Name, g.Value)
+	}
+	resp, err := f.client.Do(req)
+	if err != nil {
+		end(0)
+		return nil, err
+	}
+	end(resp.StatusCode)
+	return resp, nil
 }
 
 // hop are the fields that are for one connection only (RFC 9110 §7.6.1). Authorization

@@ -36,6 +36,7 @@ func (f *forward) Request(ex *exchange.Exchange) exchange.Verdict {
 	in := &inbound{
 		method: ex.Req.Method, host: ex.Req.Host, tls: ex.Req.TLS != nil, uri: ex.Req.Path,
 		remote: ex.Req.Peer.Addr().Unmap().String(), header: http.Header{},
+		trace: ex.Trace,
 	}
 	if ex.Req.HasQuery {
 		in.uri += "?" + ex.Req.Query
@@ -176,7 +177,7 @@ func (f *forward) stage(next http.Handler) http.Handler {
 		}
 		in := &inbound{
 			method: r.Method, host: r.Host, tls: r.TLS != nil, uri: r.URL.RequestURI(),
-			remote: peer(r), header: r.Header.Clone(), body: body,
+			remote: peer(r), header: r.Header.Clone(), body: body, trace: ex.Trace,
 		}
 		out, err := f.ask(r.Context(), in)
 		if err != nil {

@@ -18,6 +18,7 @@ type active struct {
 	sampled  bool
 	detailed bool
 	spans    []span
+	first    [3]span // where spans begin: most traces have no more
 	// current is the innermost span that has begun: the parent of the next.
 	current spanID
 	service bool // it has its span
@@ -96,7 +97,14 @@ func now() int64 { return time.Now().UnixNano() }
 // start begins a span inside the current one.
 func (a *active) start(name string, kind uint64, at int64) *span {
 	id := newSpanID()
-	a.spans = append(a.spans, span{id: id, parent: a.current, name: name, kind: kind, start: at})
+	s := span{id: id, parent: a.current, name: name, kind: kind, start: at}
+	if a.sampled {
+		s.attrs = make([]byte, 0, 480) // most spans fit, and grow no more
+	}
+	if a.spans == nil {
+		a.spans = a.first[:0]
+	}
+	a.spans = append(a.spans, s)
 	a.current = id
 	return &a.spans[len(a.spans)-1]
 }
