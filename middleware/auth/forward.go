@@ -300,7 +300,8 @@ func (f *forward) adopt(h, answer http.Header) {
 		return
 	}
 	for n := range h {
-		if f.responseRegex.MatchString(n) {
+		// "Remote_User" is the same variable as "Remote-User" to servers in the manner of CGI.
+		if f.responseRegex.MatchString(n) || f.responseRegex.MatchString(http.CanonicalHeaderKey(strings.ReplaceAll(n, "_", "-"))) {
 			delete(h, n)
 		}
 	}

@@ -167,7 +167,7 @@ func TestForwardAdmit(t *testing.T) {
 		Address:             url + "/?h=X-User:ann&h=Remote-Name:Ann&h=Remote-Groups:a&h=Remote-Groups:b&h=Set-Cookie:keep=1&h=Set-Cookie:other=2&h=X-Not-Named:1",
 		AuthResponseHeaders: []string{"x-user", "X-Absent"}, AuthResponseHeadersRegex: "^Remote-", HeaderField: "X-User", AddAuthCookiesToResponse: []string{"keep"},
 	})
-	ex := asked("x-user", "root", "X_User", "root", "X-Absent", "forged", "Remote-Email", "forged", "remote-groups", "forged", "X-Keep", "k")
+	ex := asked("x-user", "root", "X_User", "root", "X-Absent", "forged", "Remote-Email", "forged", "remote-groups", "forged", "Remote_Email", "forged", "rEMOTE_nAME", "forged", "X-Keep", "k")
 	if v := op.Request(ex); v != exchange.Next {
 		t.Fatal(v)
 	}

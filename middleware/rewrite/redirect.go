@@ -119,6 +119,8 @@ type redirectRegex struct {
 	regex       *regexp.Regexp
 	replacement string
 	permanent   bool
+	// local: the replacement is a path of this host, whatever the client's part of it says.
+	local bool
 }
 
 // NewRedirectRegex redirects where the expression matches the whole URL.
@@ -130,7 +132,9 @@ func NewRedirectRegex(cfg *config.RedirectRegex) (exchange.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &redirectRegex{regex: re, replacement: cfg.Replacement, permanent: cfg.Permanent}, nil
+	r := &redirectRegex{regex: re, replacement: cfg.Replacement, permanent: cfg.Permanent}
+	r.local = strings.HasPrefix(r.replacement, "/") && !strings.HasPrefix(r.replacement, "//")
+	return r, nil
 }
 
 func (r *redirectRegex) Request(ex *exchange.Exchange) exchange.Verdict {
@@ -144,6 +148,10 @@ func (r *redirectRegex) Request(ex *exchange.Exchange) exchange.Verdict {
 		return exchange.Next
 	}
 	text := r.regex.ReplaceAllString(old, r.replacement)
+	if r.local && strings.HasPrefix(text, "/") {
+		// "/${1}" with "/evil.test" for ${1} would send clients to another host.
+		text = "/" + strings.TrimLeft(text, `/\`)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return ex.Reply(http.StatusInternalServerError, exchange.Failure, "")

@@ -207,6 +207,11 @@ func TestRedirectRegex(t *testing.T) {
 		{`^http://none/`, "x", "a.test", "/", ""},
 		{`.*`, "$0", "a.test", "/same", ""},
 		{`^http://[^/]+/docs$`, "/docs/", "a.test", "/docs", "/docs/"},
+		{`/old`, "/new", "a.test", "/old/x", "http://a.test/new/x"},
+		// A path stays one, whatever the client puts behind its first slash.
+		{`^https?://[^/]+/x(.*)`, "/${1}", "a.test", "/x/evil.test", "/evil.test"},
+		{`^https?://[^/]+/x(.*)`, "/${1}", "a.test", `/x/\evil.test`, "/evil.test"},
+		{`^https?://[^/]+/x(.*)`, "//${1}", "a.test", "/xb.test/", "//b.test/"},
 	} {
 		ex := request("GET", c.host, c.path)
 		must(t)(NewRedirectRegex(&config.RedirectRegex{Regex: c.regex, Replacement: c.replacement})).Request(ex)

@@ -203,7 +203,8 @@ func forwardedName(name string) bool {
 	case 9:
 		return dashed(name, "x-real-ip")
 	case 15:
-		return dashed(name, "x-forwarded-for") || dashed(name, "x-forwarded-uri")
+		// X-Replaced-Path is the edge's word, too: its middlewares add to what is there.
+		return dashed(name, "x-forwarded-for") || dashed(name, "x-forwarded-uri") || dashed(name, "x-replaced-path")
 	case 16:
 		return dashed(name, "x-forwarded-host") || dashed(name, "x-forwarded-port")
 	case 17:

@@ -96,6 +96,7 @@ func TestForwarded(t *testing.T) {
 		"h2c dropped": {"HEAD / HTTP/1.1\nHost: a.test\nConnection: Upgrade, HTTP2-Settings\nHTTP2-Settings: x\nUpgrade: h2c\n\n", &Forwarding{Hostname: "edge"}, nil, own("a.test", "80", "http")},
 		"zone": {"HEAD / HTTP/1.1\nHost: a.test\n\n", &Forwarding{}, func(ex *exchange.Exchange) { ex.Req.Peer = netip.MustParseAddrPort("[fe80::1%eth0]:1") },
 			[]string{"X-Forwarded-For: fe80::1", "X-Forwarded-Host: a.test", "X-Forwarded-Port: 80", "X-Forwarded-Proto: http", "X-Real-Ip: fe80::1"}},
+		"what middlewares say": {"HEAD / HTTP/1.1\nHost: a.test\nX-Replaced-Path: /admin\nx_replaced-path: /admin\nX-Forwarded-Prefix: /admin\n\n", &Forwarding{Hostname: "edge"}, nil, own("a.test", "80", "http")},
 		"underscores deleted": {"HEAD / HTTP/1.1\nHost: a.test\nX_A: 1\nX-B: 2\n\n", &Forwarding{Hostname: "edge", Underscore: DeleteUnderscore}, nil, append([]string{"X-B: 2"}, own("a.test", "80", "http")...)},
 	}
 	for name, tt := range tests {
