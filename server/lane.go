@@ -66,6 +66,13 @@ func (l *lane) listen(ep *entrypoint.EntryPoint, addr string, t *net.TCPListener
 		Name: ep.Name(), Addr: addr, Listener: t, ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
 		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, Dress: cfg.Dress, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
+	if l.s.sluice().HTTP2Lane == "loop" {
+		le.HandStream = func(st loop.Stream) { ep.Server().ServeStream(st) }
+	}
+	if h := cfg.EP.HTTP2; h != nil {
+		le.Streams = uint32(max(h.MaxConcurrentStreams, 0))
+		le.DecoderTable, le.EncoderTable = uint32(max(h.MaxDecoderHeaderTableSize, 0)), uint32(max(h.MaxEncoderHeaderTableSize, 0))
+	}
 	if pp := cfg.EP.ProxyProtocol; pp != nil {
 		le.ProxyInsecure = pp.Insecure
 		if le.ProxyFrom, err = wire.ParseNetworks(pp.TrustedIPs); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/wire"
+	"github.com/sluice-edge/sluice/proxy/wire/h2"
 )
 
 const (
@@ -67,6 +68,10 @@ func (l *loop) answer(cl *client) {
 	}
 	ex.RunResponse()
 	l.altSvc(cl)
+	if cl.st != nil {
+		l.answerStream(cl, body)
+		return
+	}
 	o := wire.ResponseOptions{HTTP10: ex.Req.Proto == wire.HTTP10, Close: cl.closing, Head: ex.Req.Method == "HEAD", Date: l.date}
 	out := wire.AppendResponse(l.ob[:0], resp, o)
 	cl.tally.respHead = int64(len(out))
@@ -133,6 +138,9 @@ func (l *loop) next(cl *client) {
 	cfg := &cl.entry.cfg
 	switch {
 	case cl.dead:
+		return
+	case cl.st != nil:
+		l.streamNext(cl)
 		return
 	case len(cl.out) > 0:
 		cl.state = cFlush
@@ -264,6 +272,9 @@ func (l *loop) kill(cl *client) {
 	if cl.dead {
 		return
 	}
+	if cl.fr != nil {
+		l.dropStreams(cl)
+	}
 	if cl.ex != nil && cl.headSent && cl.state != cTunnel || len(cl.out) > 0 {
 		l.cut(cl, exchange.Aborted) // whoever still reads must not take the part for the whole
 		return
@@ -278,6 +289,10 @@ func (l *loop) cut(cl *client, o exchange.Outcome) {
 		return
 	}
 	l.leave(cl, o)
+	if cl.st != nil {
+		l.endStream(cl, h2.InternalError)
+		return
+	}
 	fd := cl.fd
 	l.bury(&cl.conn)
 	l.count(cl, -1)
@@ -306,8 +321,14 @@ func (l *loop) leave(cl *client, o exchange.Outcome) {
 
 // close closes the connection to a client that has no request under way.
 func (l *loop) close(cl *client) {
-	if cl.dead {
+	switch {
+	case cl.dead:
 		return
+	case cl.st != nil:
+		l.endStream(cl, h2.InternalError)
+		return
+	case cl.fr != nil:
+		l.dropStreams(cl)
 	}
 	fd := cl.fd
 	l.bury(&cl.conn)
@@ -333,6 +354,9 @@ func (l *loop) expired(t *timer) {
 		l.kill(cl) // the write timeout
 	case cTunnel:
 		l.tunnelEnded(c)
+	case cFrames:
+		l.framesExpired(cl)
+	case cBridge:
 	default:
 		l.close(cl)
 	}

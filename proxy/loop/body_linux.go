@@ -46,6 +46,10 @@ func sooner(a, b int64) int64 {
 
 // readBody reads more of the request's body and passes it on.
 func (l *loop) readBody(cl *client) {
+	if cl.st != nil {
+		l.readStream(cl)
+		return
+	}
 	if u := cl.srv; u != nil && (len(u.out) > 0 || u.state == sDial || u.state == sResolve) {
 		return // goes on when the server has taken what it got
 	}

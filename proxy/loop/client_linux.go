@@ -12,6 +12,8 @@ type client struct {
 	conn
 	entry       *Entry
 	tls         *tlsSide
+	fr          *frames            // of a connection of HTTP/2
+	st          *stream            // of a stream of one
 	ex          *exchange.Exchange // the request under way
 	srv         *server            // asked for it
 	peer, local netip.AddrPort
@@ -64,6 +66,10 @@ func (l *loop) newClient() *client {
 }
 
 func (l *loop) freeClient(cl *client) {
+	if st := cl.st; st != nil && len(l.streams) < maxExchanges {
+		*st = stream{tail: st.tail[:0]}
+		l.streams = append(l.streams, st)
+	}
 	*cl = client{}
 	l.clients = append(l.clients, cl)
 }
@@ -125,6 +131,8 @@ func (l *loop) clientReadable(cl *client) {
 		l.discard(cl)
 	case cTunnel:
 		l.relay(&cl.conn)
+	case cFrames:
+		l.readFrames(cl)
 	case cLinger:
 		l.linger(cl)
 	}
@@ -193,6 +201,10 @@ func (l *loop) sendFailed(c *conn) {
 func (l *loop) drained(c *conn) {
 	if cl := c.cl; cl != nil {
 		switch {
+		case cl.state == cFrames:
+			l.framesDrained(cl)
+		case cl.state == cBridge:
+			l.bridgeDrained(cl)
 		case cl.state == cFlush:
 			l.next(cl)
 		case cl.state == cTunnel:

@@ -20,6 +20,8 @@ const (
 	cDiscard              // the answer is out; what is left of the request's body is dropped
 	cTunnel               // after a 101
 	cLinger               // our half is closed; what the client still sends is dropped
+	cFrames               // a connection of HTTP/2
+	cBridge               // a stream whose request the handler lane serves
 )
 
 // Servers.

@@ -137,6 +137,10 @@ func (l *loop) stopListening(e *Entry) {
 // endIdle ends the connections that wait for a request, of one entry point or of all.
 func (l *loop) endIdle(e *Entry) {
 	for _, c := range l.conns {
+		if c != nil && !c.dead && c.state == cFrames && (e == nil || c.cl.entry == e) {
+			l.leaveFrames(c.cl)
+			continue
+		}
 		if c == nil || c.dead || c.cl == nil || c.state > cHead || len(c.in) > 0 || e != nil && c.cl.entry != e {
 			continue
 		}
@@ -155,6 +159,9 @@ func (l *loop) killAll(e *Entry) {
 		}
 	}
 }
+
+// framed reports whether HTTP/2 is served by the loops.
+func (e *Entry) framed() bool { return e.cfg.HandStream != nil }
 
 // leaving reports whether a client's connection is to end after the request in hand.
 func (l *loop) leaving(cl *client) bool { return l.draining || cl.entry.ending.Load() }

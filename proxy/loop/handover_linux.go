@@ -37,6 +37,10 @@ func (l *loop) detach(cl *client) (int32, traveller) {
 
 // handOver gives the connection to the handler lane, with the request under way, if any.
 func (l *loop) handOver(cl *client, cause Cause, buffered []byte) {
+	if cl.st != nil {
+		l.bridge(cl, buffered)
+		return
+	}
 	ex := cl.ex
 	cl.ex = nil
 	since := time.Unix(0, cl.born)
@@ -142,6 +146,9 @@ func (l *loop) adopt(tr traveller, fd int32, buffered []byte) {
 	if d > 0 {
 		l.wheel.set(&cl.timer, l.now+int64(d))
 	}
+	if cl.tls != nil && cl.tls.state.NegotiatedProtocol == "h2" {
+		l.speakFrames(cl)
+	}
 	cl.readable = true
 	l.clientReadable(cl)
 }
@@ -191,7 +198,7 @@ func (tr traveller) shake(fd int32, pre []byte) {
 	_ = nc.SetDeadline(time.Time{})
 	t.state = t.tc.ConnectionState()
 	tr.tls = t
-	if t.state.NegotiatedProtocol == "h2" {
+	if t.state.NegotiatedProtocol == "h2" && !e.framed() {
 		e.cfg.HandOver(&Handover{
 			Cause: CauseHTTP2, EntryPoint: e.cfg.Name, Conn: t.tc, TLS: &t.state,
 			Peer: tr.peer, Local: tr.local, Since: time.Unix(0, tr.born),

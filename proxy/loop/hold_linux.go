@@ -21,6 +21,14 @@ func (l *loop) held(cl *client, part []byte) bool {
 		return false
 	}
 	ex.Outgoing, ex.Failed = true, cl.lastFail
+	if cl.st != nil {
+		body := slices.Concat(rawBody(cl, part), cl.in)
+		l.take(cl, len(cl.in))
+		l.recycle(cl.in)
+		cl.in = nil
+		l.handOver(cl, CauseRoute, body)
+		return true
+	}
 	l.handOver(cl, CauseRoute, slices.Concat(part, cl.behind, cl.in))
 	return true
 }

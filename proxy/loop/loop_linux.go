@@ -61,6 +61,10 @@ type loop struct {
 	trailer exchange.Fields
 	clients []*client // unused
 	servers []*server // unused
+	streams []*stream // unused
+	dirty   []*client // have frames to be sent at the end of the turn
+	round   []*client // for windowsOpened
+	cb      []byte    // chunks are built here
 
 	// elsewhere holds routes whose servers the handler lane must ask.
 	elsewhere map[*exchange.Route]struct{}
@@ -137,6 +141,8 @@ func (l *loop) turn(evs []syscall.EpollEvent) {
 	}
 	for !l.timers() {
 	}
+	for !l.flushDirty() {
+	}
 	l.reuse()
 }
 
@@ -202,6 +208,9 @@ func (l *loop) rescue() {
 			l.drop(c.sv)
 			return
 		}
+	}
+	if cl.st != nil && cl.st.on.fr.busy {
+		cl = cl.st.on // nobody knows where its next frame begins
 	}
 	defer func() {
 		if r := recover(); r != nil { // its state is beyond an orderly end

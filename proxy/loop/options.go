@@ -86,6 +86,45 @@ type EntryPoint struct {
 	Dress func(*exchange.Exchange)
 	// AltSvc is added to answers on TLS connections where not empty.
 	AltSvc string
+
+	// HandStream takes requests of HTTP/2 that the loop does not do, in a goroutine of their
+	// own. Nil: connections of HTTP/2 are handed over as a whole (CauseHTTP2, CausePreface).
+	HandStream func(Stream)
+	// Streams is the number of concurrent streams of a connection; zero means 250.
+	Streams uint32
+	// DecoderTable and EncoderTable bound HPACK tables, in bytes; zero means 4096.
+	DecoderTable, EncoderTable uint32
+}
+
+// Stream is a stream of HTTP/2 whose request the handler lane serves, while its frames stay
+// with the loop. Its methods may be called by any goroutine.
+type Stream interface {
+	// Exchange is the request: parsed, prepared and matched, its ops up to NextOp have run.
+	// The handler lane owns it.
+	Exchange() *exchange.Exchange
+	// Context ends with the stream.
+	Context() context.Context
+
+	// Read reads the request's body.
+	Read(p []byte) (int, error)
+	// Complete reports whether Read can give the rest without waiting.
+	Complete() bool
+	// Trailers are the request's trailers once Read has returned io.EOF; nil for none.
+	Trailers() *exchange.Fields
+	// Stop makes Read return an error; what still comes of the body is dropped.
+	Stop()
+
+	// Head takes a head: the final one, or with a status below 200 an interim one. end tells
+	// that nothing follows it. date is added where it is not empty and the head has none.
+	Head(resp *exchange.Response, date string, end bool) error
+	// Write takes bytes of the body. It waits while the client does not take them.
+	Write(p []byte) (int, error)
+	// Flush sends what was taken so far.
+	Flush() error
+	// End ends the answer, with trailers if they are not nil.
+	End(trailers *exchange.Fields) error
+	// Cut resets the stream, whose answer is not whole.
+	Cut()
 }
 
 // Cause is why a connection is handed over.

@@ -17,6 +17,7 @@ const (
 
 // readAnswerHead reads until the final head of the answer is there.
 func (l *loop) readAnswerHead(u *server) {
+	cl := u.client
 	in, own := u.in, len(u.in) > 0
 	var b []byte
 	if own {
@@ -24,7 +25,7 @@ func (l *loop) readAnswerHead(u *server) {
 		u.in = in
 		b = in[len(in):cap(in)]
 	} else {
-		b = l.rb[headroom : headroom+quantum]
+		b = l.rb[headroom : headroom+max(l.mayRead(cl), 4<<10)]
 	}
 	n, r := l.recv(&u.conn, b)
 	switch r {
@@ -40,7 +41,6 @@ func (l *loop) readAnswerHead(u *server) {
 	} else {
 		b = b[:n]
 	}
-	cl := u.client
 	u.got = true
 	l.keep(&u.conn, b, l.answerHeads(u, b), own)
 	if !u.dead && u.readable && u.client != nil {
@@ -120,6 +120,10 @@ func (l *loop) passInterim(cl *client) bool {
 		l.waitFor(cl)
 	}
 	wire.OutgoingResponse(ex)
+	if cl.st != nil {
+		l.streamHead(cl, &ex.Resp, false)
+		return true
+	}
 	l.ob = wire.AppendResponse(l.ob[:0], &ex.Resp, wire.ResponseOptions{})
 	if !l.send(&cl.conn, l.ob) {
 		l.kill(cl)
@@ -152,7 +156,7 @@ func (l *loop) answerHead(u *server, b []byte) []byte {
 		if len(b) > 0 {
 			u.alive = false // more than was announced
 		}
-		if !l.send(&cl.conn, head) {
+		if !l.pass(cl, head, nil, true) {
 			l.kill(cl)
 			return nil
 		}
@@ -172,6 +176,9 @@ func (l *loop) head(cl *client, u *server) []byte {
 	case u.framing == exchange.NoBody:
 	case resp.Status == 204 || resp.Status == 304: // an op changed the status
 		cl.mode, resp.Framing = dropIt, exchange.Streamed
+	case cl.st != nil && u.framing == exchange.Streamed:
+		cl.mode = unChunk
+	case cl.st != nil:
 	case u.framing == exchange.UntilClose && !o.HTTP10:
 		cl.mode, resp.Framing = enChunk, exchange.Streamed
 	case u.framing == exchange.UntilClose:
@@ -190,6 +197,10 @@ func (l *loop) head(cl *client, u *server) []byte {
 	}
 	o.Close = cl.closing
 	l.altSvc(cl)
+	if cl.st != nil {
+		cl.st.headDue = true // pass sends it
+		return noBytes
+	}
 	l.ob = wire.AppendResponse(l.ob[:0], resp, o)
 	cl.tally.respHead = int64(len(l.ob))
 	if cl.mode == dropIt {
@@ -198,10 +209,13 @@ func (l *loop) head(cl *client, u *server) []byte {
 	return l.ob
 }
 
+// noBytes stands for a head that is sent by pass.
+var noBytes = []byte{}
+
 // altSvc offers HTTP/3, before what the server says itself.
 func (l *loop) altSvc(cl *client) {
 	v, f := cl.entry.cfg.AltSvc, &cl.ex.Resp.Fields
-	if v == "" || cl.tls == nil {
+	if v == "" || cl.secure() == nil {
 		return
 	}
 	if i := f.Index("Alt-Svc", 0); i >= 0 {
@@ -217,6 +231,10 @@ func (l *loop) readAnswer(u *server) {
 	if len(cl.out) > 0 {
 		return // goes on when the client has taken what it got
 	}
+	room := l.mayRead(cl)
+	if room == 0 {
+		return // goes on when its windows open
+	}
 	in, own := u.in, len(u.in) > 0 // a piece of the trailers
 	var b []byte
 	if own {
@@ -224,7 +242,7 @@ func (l *loop) readAnswer(u *server) {
 		u.in = in
 		b = in[len(in):cap(in)]
 	} else {
-		b = l.rb[headroom : headroom+quantum]
+		b = l.rb[headroom : headroom+room]
 	}
 	n, r := l.recv(&u.conn, b)
 	switch {
@@ -282,10 +300,7 @@ func (l *loop) answerBody(u *server, head, b []byte) []byte {
 	case dropIt:
 		out = nil
 	}
-	if head != nil {
-		out = l.join(head, out)
-	}
-	if len(out) > 0 && !l.send(&cl.conn, out) {
+	if !l.pass(cl, head, out, done && !u.chunks.AtTrailers()) {
 		l.kill(cl)
 		return nil
 	}
@@ -349,7 +364,9 @@ func (l *loop) answerTrailers(u *server, b []byte) []byte {
 	if n == 0 {
 		return b
 	}
-	if cl.mode == passOn {
+	if cl.st != nil {
+		l.tailOf(cl, &l.trailer)
+	} else if cl.mode == passOn {
 		l.ob = wire.AppendTrailers(l.ob[:0], &l.trailer, nil)
 		if !l.send(&cl.conn, l.ob) {
 			l.kill(cl)
@@ -370,6 +387,12 @@ func (l *loop) answerEnded(u *server) {
 	if cl.mode == enChunk && !l.send(&cl.conn, lastChunk) {
 		l.kill(cl)
 		return
+	}
+	if cl.st != nil {
+		l.passStream(cl, nil, true)
+		if cl.dead {
+			return
+		}
 	}
 	l.complete(u)
 }

@@ -16,6 +16,10 @@ func (l *loop) readHead(cl *client) {
 	if in := cl.in; len(in) > 0 && cl.seen == 0 { // came behind the request before
 		cl.in = nil
 		l.keep(&cl.conn, in, l.input(cl, in), true)
+		if cl.fr != nil {
+			l.framesRead(cl)
+			return
+		}
 		if cl.dead || cl.state > cHead {
 			l.proceed(cl)
 			return
@@ -30,6 +34,10 @@ func (l *loop) readHead(cl *client) {
 		return
 	}
 	l.keep(&cl.conn, b, l.input(cl, b), own)
+	if cl.fr != nil {
+		l.framesRead(cl)
+		return
+	}
 	l.proceed(cl)
 }
 
@@ -70,6 +78,9 @@ func (l *loop) input(cl *client, b []byte) []byte {
 			gone, more := l.leaves(cl, b)
 			if gone {
 				return nil
+			}
+			if cl.fr != nil {
+				return l.takeFrames(cl, b)
 			}
 			if more {
 				l.headBegan(cl, len(b))
@@ -179,7 +190,11 @@ func (l *loop) leaves(cl *client, b []byte) (gone, more bool) {
 		return true, false
 	case b[0] == 'P':
 		yes, more := wire.IsPreface(b)
-		if yes {
+		switch {
+		case yes && cl.entry.framed():
+			l.speakFrames(cl)
+			return false, false
+		case yes:
 			l.handOver(cl, CausePreface, b)
 		}
 		return yes, more
@@ -190,9 +205,15 @@ func (l *loop) leaves(cl *client, b []byte) (gone, more bool) {
 // request takes one request, whose head was the first n bytes of b, and returns what follows
 // what it has used.
 func (l *loop) request(cl *client, ex *exchange.Exchange, b []byte, n int) []byte {
-	rest := b[n:]
 	l.begin(cl, ex)
 	cl.tally.reqHead = int64(n)
+	return l.prepared(cl, b[n:])
+}
+
+// prepared applies the entry point's rules to the request under way and goes on with it. rest
+// is what there is behind its head.
+func (l *loop) prepared(cl *client, rest []byte) []byte {
+	ex := cl.ex
 	if err := wire.PrepareRequest(ex, cl.entry.cfg.Forwarding); err != nil {
 		var e *wire.Error
 		if !errors.As(err, &e) {
@@ -214,8 +235,8 @@ func (l *loop) begin(cl *client, ex *exchange.Exchange) {
 	cl.ex = ex
 	cl.requests++
 	req.Peer, req.Local, req.PeerTrusted, req.EntryPoint = cl.peer, cl.local, cl.trusted, cfg.Name
-	if cl.tls != nil {
-		req.TLS = &cl.tls.state
+	if t := cl.secure(); t != nil {
+		req.TLS = &t.state
 	}
 	ex.Now = l.now
 	cl.framing, cl.left, cl.chunks = req.Framing, req.Length, wire.Chunks{}
@@ -274,7 +295,15 @@ func (l *loop) forward(cl *client, b []byte) []byte {
 	}
 	var part []byte
 	rest := b
-	if !cl.bodyDone {
+	switch {
+	case cl.bodyDone:
+	case cl.st != nil:
+		if cl.cont {
+			l.goOnStream(cl)
+		}
+		part, cl.bodyDone = l.streamBody(cl, b)
+		rest = nil
+	default:
 		var done bool
 		var err error
 		part, rest, done, err = cl.take(b)

@@ -190,3 +190,7 @@ func (s *framedState) size(v string) *Error {
 	s.sized, s.length = true, n
 	return nil
 }
+
+// InFrames reports whether a field of an answer may be sent in frames: not one that is for
+// a connection of HTTP/1.1 (RFC 9113 §8.2.2).
+func InFrames(name string) bool { return !hopByHop(name) }

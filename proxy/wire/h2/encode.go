@@ -72,13 +72,7 @@ func (e *Encoder) SetTable(own, peer uint32) {
 
 // Begin appends what a field block must begin with, and the status.
 func (e *Encoder) Begin(dst []byte, status int) []byte {
-	if e.tell {
-		e.tell = false
-		if e.least < e.told {
-			dst = appendInt(dst, 0x20, 5, e.least)
-		}
-		dst = appendInt(dst, 0x20, 5, e.told)
-	}
+	dst = e.Update(dst)
 	switch status {
 	case 200:
 		return append(dst, 0x88)
@@ -96,6 +90,19 @@ func (e *Encoder) Begin(dst []byte, status int) []byte {
 		return append(dst, 0x8e)
 	}
 	return append(dst, 0x08, 3, byte('0'+status/100%10), byte('0'+status/10%10), byte('0'+status%10))
+}
+
+// Update appends what must be told of the dynamic table at the beginning of the next field
+// block, whoever makes that.
+func (e *Encoder) Update(dst []byte) []byte {
+	if !e.tell {
+		return dst
+	}
+	e.tell = false
+	if e.least < e.told {
+		dst = appendInt(dst, 0x20, 5, e.least)
+	}
+	return appendInt(dst, 0x20, 5, e.told)
 }
 
 // Field appends a field; its name may be in any case. Blocks must be sent in the order in

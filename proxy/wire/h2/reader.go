@@ -43,7 +43,9 @@ type Event struct {
 	End bool
 	// Flow is how much of a DATA frame counts for the windows: all of it, padding
 	// included, told with its first piece.
-	Flow      int
+	Flow int
+	// Pad is how much of Flow is not payload, told with it.
+	Pad       int
 	Payload   []byte
 	Code      Code
 	Increment uint32
@@ -68,6 +70,7 @@ type Reader struct {
 	left    int
 	pad     int
 	unsaid  int // Flow that was not told yet
+	unpad   int // Pad likewise
 	inData  bool
 }
 
@@ -224,7 +227,7 @@ func (r *Reader) beginData(b []byte, size int, flags byte, id uint32) (Event, in
 		}
 	}
 	r.inData, r.data, r.dataEnd, r.unsaid = true, id, flags&FlagEndStream != 0, size
-	r.pad, r.left = pad, size-pad-(n-frameHead)
+	r.pad, r.left, r.unpad = pad, size-pad-(n-frameHead), pad+n-frameHead
 	ev, k := r.piece(b[n:])
 	return ev, n + k, nil
 }
@@ -241,9 +244,9 @@ func (r *Reader) piece(b []byte) (ev Event, n int) {
 	if n == 0 && r.left > 0 && r.unsaid == 0 {
 		return ev, 0
 	}
-	ev = Event{Kind: Data, Stream: r.data, Payload: b[:n], Flow: r.unsaid}
+	ev = Event{Kind: Data, Stream: r.data, Payload: b[:n], Flow: r.unsaid, Pad: r.unpad}
 	r.left -= n
-	r.unsaid = 0
+	r.unsaid, r.unpad = 0, 0
 	if r.left == 0 {
 		ev.End, r.dataEnd = r.dataEnd, false
 		k := min(r.pad, len(b)-n)
