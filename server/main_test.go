@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/config/decode"
+	"github.com/sluice-edge/sluice/internal/testacme"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +27,11 @@ func TestMain(m *testing.M) {
 		tellSockets()
 		return
 	}
-	goleak.VerifyTestMain(m)
+	testacme.Environ(0)
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
+		goleak.IgnoreTopFunction("net/http.setRequestCancel.func4"), // the ACME library leaves bodies open until their time is over
+	)
 }
 
 // output is a log that may be read while it is written.

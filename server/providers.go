@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -83,7 +85,9 @@ func (s *Server) sluice() *config.Sluice {
 	return &config.Sluice{}
 }
 
-// issue runs the certificate resolvers, and those that replace them.
+// issue runs the certificate resolvers, and those that replace them. Those before finish their
+// orders first, and answer challenges until then: storages are opened when nobody else writes
+// to them any more, so that no certificate is overwritten that came in the meantime.
 func (s *Server) issue(ctx context.Context) {
 	for ctx.Err() == nil {
 		m := s.acme.Load()
@@ -99,5 +103,34 @@ func (s *Server) issue(ctx context.Context) {
 		}
 		cancel()
 		<-done
+		if ctx.Err() == nil {
+			s.replaceACME(ctx)
+		}
 	}
+}
+
+// replaceACME opens the resolvers that are configured now, and publishes what they can do.
+func (s *Server) replaceACME(ctx context.Context) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	select {
+	case <-s.issuing: // replaced once more meanwhile; it is the last that counts
+	default:
+	}
+	s.newACME(ctx)
+	s.replacing.Store(false)
+	if s.merged != nil {
+		s.publishLocked(s.merged)
+	}
+}
+
+// resolvers are those that routers may name: while others replace them, those as well.
+func (s *Server) resolvers() []string {
+	names := s.acme.Load().Usable()
+	if s.replacing.Load() {
+		names = slices.AppendSeq(names, maps.Keys(s.static.Load().CertificatesResolvers))
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	return names
 }

@@ -180,10 +180,10 @@ func (s *Server) apply(ctx context.Context, next *config.Static, src *decode.Sou
 	s.points.Store(all)
 	s.providers.Replace(s.makeProviders()...)
 	if resolvers {
-		s.newACME(ctx)
+		s.replacing.Store(true)
 		select {
 		case s.issuing <- struct{}{}:
-		default: // the resolvers have not begun yet: these are the ones they begin with
+		default: // they are about to be replaced, by these
 		}
 	}
 	s.log.Info().Strs("changed", groups(changed)).Int("waitForRestart", len(waiting)).Msg("static configuration reloaded")

@@ -81,7 +81,7 @@ func (s *Server) input(m *provider.Merged) router.Input {
 		DefaultEntryPoints: s.static.Load().DefaultEntryPoints(),
 		Compat404:          s.sluice().Compat404,
 		Internal:           s.internalHandlers(),
-		Resolvers:          s.acme.Load().Usable(),
+		Resolvers:          s.resolvers(),
 		OnDemand:           s.acme.Load().OnDemand(),
 		DefaultTransport:   s.defaultTransport(),
 		Previous:           s.table.Load(),

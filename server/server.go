@@ -79,7 +79,9 @@ type Server struct {
 	serving sync.WaitGroup // what runs entry points
 	failed  chan error     // an entry point that ended on its own
 	again   chan struct{}  // the static configuration is to be read again
-	issuing chan struct{}  // the resolvers were replaced
+	issuing chan struct{}  // the resolvers are to be replaced
+	// replacing is set from then on until they are.
+	replacing atomic.Bool
 
 	publishing sync.Mutex
 	merged     *provider.Merged // what was published last
