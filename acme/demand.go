@@ -128,8 +128,8 @@ func (r *resolver) look(host string) (c *tls.Certificate, failed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for _, h := range r.certs {
-		if covers(h.names, []string{host}) && now.Before(h.pair.Leaf.NotAfter) {
+	for h := range r.certs.covering([]string{host}) {
+		if now.Before(h.pair.Leaf.NotAfter) {
 			return h.pair, false
 		}
 	}
@@ -274,12 +274,12 @@ func (r *resolver) loadHosts(ctx context.Context) error {
 }
 
 // wanting is everything this resolver keeps certificates for. The caller holds r.mu.
-func (r *resolver) wanting() [][]string {
+func (r *resolver) wanting() *wishes {
 	all := slices.Concat(r.wants, r.backing)
 	for _, h := range r.hosts {
 		all = append(all, []string{h})
 	}
-	return all
+	return newWishes(all)
 }
 
 // stillAllowed checks a host again before it is ordered or renewed.

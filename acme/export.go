@@ -56,7 +56,7 @@ func (r *resolver) exportAll() {
 	}
 	r.mu.Lock()
 	var all []Certificate
-	for _, h := range r.certs {
+	for _, h := range r.certs.all {
 		all = append(all, Certificate{r.name, h.names, h.text.Certificate, h.text.Key})
 	}
 	r.mu.Unlock()

@@ -59,24 +59,15 @@ func (r *resolver) missing() [][]string {
 	defer r.mu.Unlock()
 	var out [][]string
 	for _, w := range r.wants {
-		if !r.holds(w) {
+		if !r.certs.holds(w) {
 			out = append(out, w)
 		}
 	}
 	return out
 }
 
-func (r *resolver) holds(names []string) bool {
-	for _, h := range r.certs {
-		if covers(h.names, names) {
-			return true
-		}
-	}
-	return false
-}
-
 func (r *resolver) has(names []string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.holds(names)
+	return r.certs.holds(names)
 }

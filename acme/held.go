@@ -62,13 +62,13 @@ func (r *resolver) load(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	var lost []*held
-	for k, h := range r.certs {
+	for k, h := range r.certs.all {
 		switch {
 		case there[r.certificateKey(k)]:
 		case restore:
 			lost = append(lost, h)
 		default:
-			delete(r.certs, k)
+			r.certs.drop(k)
 		}
 	}
 	for k := range r.tries {
@@ -163,7 +163,7 @@ func (r *resolver) read(ctx context.Context, key string) error {
 	defer r.mu.Unlock()
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		delete(r.certs, n)
+		r.certs.drop(n)
 		return nil
 	case errors.Is(err, errSealed), errors.Is(err, seal.ErrKey):
 		return err // without its key the whole storage would be ordered anew
@@ -182,9 +182,8 @@ func (r *resolver) keep(s *stored) error {
 	if err != nil {
 		return err
 	}
-	k := id(h.names)
-	if old := r.certs[k]; old == nil || !slices.EqualFunc(old.pair.Certificate, h.pair.Certificate, slices.Equal) {
-		r.certs[k] = h
+	if old := r.certs.get(id(h.names)); old == nil || !slices.EqualFunc(old.pair.Certificate, h.pair.Certificate, slices.Equal) {
+		r.certs.put(h)
 	}
 	return nil
 }
@@ -222,25 +221,24 @@ func (r *resolver) sync(ctx context.Context, keys []string) {
 	r.nudge()
 }
 
-// covers reports whether a certificate for have is good for all of need.
-func covers(have, need []string) bool {
-	for _, n := range need {
-		if slices.Contains(have, n) {
-			continue
-		}
-		_, rest, ok := strings.Cut(n, ".")
-		if !ok || strings.HasPrefix(n, "*.") || !slices.Contains(have, "*."+rest) {
-			return false
-		}
-	}
-	return true
-}
-
-func (r *resolver) covers(names []string, now time.Time) bool {
+// covers reports whether a certificate in hand is good for the names and stays so: one that
+// nobody of this resolver uses is not renewed, so that for another resolver it ends when
+// its renewal would be due.
+func (r *resolver) covers(names []string, now time.Time, own bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, h := range r.certs {
-		if covers(h.names, names) && now.Before(h.pair.Leaf.NotAfter) {
+	var wants *wishes
+	for h := range r.certs.covering(names) {
+		if !now.Before(h.pair.Leaf.NotAfter) {
+			continue
+		}
+		if own || now.Before(r.renewByTable(h)) {
+			return true
+		}
+		if wants == nil {
+			wants = r.wanting()
+		}
+		if wants.use(h.names) {
 			return true
 		}
 	}
@@ -250,8 +248,8 @@ func (r *resolver) covers(names []string, now time.Time) bool {
 func (r *resolver) pairs() []*tls.Certificate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]*tls.Certificate, 0, len(r.certs))
-	for _, h := range r.certs {
+	out := make([]*tls.Certificate, 0, len(r.certs.all))
+	for _, h := range r.certs.all {
 		out = append(out, h.pair)
 	}
 	slices.SortFunc(out, func(a, b *tls.Certificate) int {

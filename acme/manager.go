@@ -143,7 +143,7 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 		lookup: m.opts.Lookup, httpPort: cmp.Or(m.opts.HTTPPort, 80), tlsPort: cmp.Or(m.opts.TLSPort, 443),
 		accountBits: cmp.Or(m.opts.AccountKeyBits, accountKeyBits), obtained: m.obtained, count: m.count,
 		wake: make(chan struct{}, 1), changed: m.publish, covered: m.coveredBy,
-		tries: map[string]*Attempt{}, certs: map[string]*held{}, busy: map[string]bool{}, demand: newDemand(), wantsTold: make(chan struct{}),
+		tries: map[string]*Attempt{}, certs: newHand(), busy: map[string]bool{}, demand: newDemand(), wantsTold: make(chan struct{}),
 	}
 	if r.lookup == nil {
 		r.lookup = net.DefaultResolver.LookupHost
@@ -287,13 +287,14 @@ func clean(d config.Domain) []string {
 	return out
 }
 
-// coveredBy reports whether any certificate in hand is good for all names.
-func (m *Manager) coveredBy(names []string, now time.Time) bool {
+// coveredBy reports whether any certificate in hand is good for all names, so that the
+// resolver that asks need not order one.
+func (m *Manager) coveredBy(by *resolver, names []string, now time.Time) bool {
 	if m.opts.Covered != nil && m.opts.Covered(names) {
 		return true
 	}
 	for _, r := range m.resolvers {
-		if r.covers(names, now) {
+		if r.covers(names, now, r == by) {
 			return true
 		}
 	}

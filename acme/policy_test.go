@@ -256,7 +256,7 @@ func TestExportAndHook(t *testing.T) {
 	m := bare(t, func(c *config.ACME, _ *Options) { c.ExportDir, c.OnRenew = dir, s.URL })
 	put(t, m, now, now.Add(time.Hour), "*.a.test", "a.test")
 	r := m.resolvers["le"]
-	m.obtained(r, r.certs["*.a.test,a.test"])
+	m.obtained(r, r.certs.get("*.a.test,a.test"))
 	var body struct {
 		Names    []string
 		Resolver string

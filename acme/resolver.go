@@ -47,7 +47,7 @@ type resolver struct {
 	log        zerolog.Logger
 	wake       chan struct{}
 	changed    func()
-	covered    func([]string, time.Time) bool
+	covered    func(by *resolver, names []string, now time.Time) bool
 
 	fallback    *resolver // orders where this one failed; may be nil
 	lookup      func(context.Context, string) ([]string, error)
@@ -65,10 +65,10 @@ type resolver struct {
 	demand *demand
 
 	mu          sync.Mutex
-	loaded      bool             // storage was read
-	epoch       string           // of a shared storage
-	accountText []byte           // the account as storage had it
-	certs       map[string]*held // by joined names
+	loaded      bool   // storage was read
+	epoch       string // of a shared storage
+	accountText []byte // the account as storage had it
+	certs       hand
 	wants       [][]string
 	wanted      bool          // wants were told
 	wantsTold   chan struct{} // closed then
@@ -79,25 +79,12 @@ type resolver struct {
 	pause       time.Time // storage is away: nothing is begun before
 }
 
-// want replaces what is wanted. Names that a wanted wildcard covers are not ordered apart.
+// want replaces what is wanted.
 func (r *resolver) want(sets [][]string) {
 	slices.SortFunc(sets, func(a, b []string) int { return strings.Compare(id(a), id(b)) })
 	sets = slices.CompactFunc(sets, func(a, b []string) bool { return id(a) == id(b) })
-	var keep [][]string
-	for i, s := range sets {
-		other := func(j int, t []string) bool {
-			return i != j && !slices.Equal(s, t) && covers(t, s) && (!covers(s, t) || i > j)
-		}
-		dup := false
-		for j, t := range sets {
-			dup = dup || other(j, t)
-		}
-		if !dup {
-			keep = append(keep, s)
-		}
-	}
 	r.mu.Lock()
-	r.wants = keep
+	r.wants = sets
 	if !r.wanted {
 		r.wanted = true
 		close(r.wantsTold)
@@ -159,10 +146,10 @@ func (r *resolver) due(now time.Time) ([]job, time.Time) {
 	if !ready || now.Before(pause) {
 		return nil, now.Add(awayWait)
 	}
-	var need [][]string
-	for _, w := range wants {
-		if !r.covered(w, now) {
-			need = append(need, w)
+	var need []int
+	for i, w := range wants.sets {
+		if !r.covered(r, w, now) {
+			need = append(need, i)
 		}
 	}
 	r.mu.Lock()
@@ -183,13 +170,13 @@ func (r *resolver) due(now time.Time) ([]job, time.Time) {
 			next = at
 		}
 	}
-	for _, w := range need {
-		if old := r.certs[id(w)]; old == nil { // an expired one is renewed below
+	for _, i := range need {
+		if w := wants.sets[i]; !r.renews(w, now) && !r.pending(wants, i) {
 			consider(w, now, job{names: w})
 		}
 	}
-	for k, h := range r.certs {
-		if !r.used(h, wants) {
+	for k, h := range r.certs.all {
+		if !wants.use(h.names) {
 			continue // nobody names it any more: it is kept, and not renewed
 		}
 		at, ask := r.renewAt(k, h, now)
@@ -198,9 +185,41 @@ func (r *resolver) due(now time.Time) ([]job, time.Time) {
 	return jobs, next
 }
 
-func (r *resolver) used(h *held, wants [][]string) bool {
-	return slices.ContainsFunc(wants, func(w []string) bool { return covers(h.names, w) })
+// pending reports whether set i waits for another one that is wanted and whose certificate
+// will be good for it too. One that failed, or that this resolver cannot obtain, holds
+// nothing up. The caller holds r.mu.
+func (r *resolver) pending(wants *wishes, i int) bool {
+	for t := range wants.covering(i) {
+		if covers(wants.sets[i], t) {
+			return true // the same names in another order
+		}
+		a := r.tries[id(t)]
+		if (a == nil || a.Error == "") && (r.provesWildcards() || !slices.ContainsFunc(t, isWildcard)) {
+			return true
+		}
+	}
+	return false
 }
+
+// renews reports whether a certificate that is good for the names is in hand and is renewed,
+// or would be if it did not fail before its end. The caller holds r.mu.
+func (r *resolver) renews(names []string, now time.Time) bool {
+	for h := range r.certs.covering(names) {
+		a := r.tries[id(h.names)]
+		if now.Before(h.pair.Leaf.NotAfter) || (a == nil || a.Error == "") && (r.provesWildcards() || !slices.ContainsFunc(h.names, isWildcard)) {
+			return true
+		}
+	}
+	return false
+}
+
+// provesWildcards reports whether the resolver can obtain certificates for wildcards, for
+// which only DNS-01 will do.
+func (r *resolver) provesWildcards() bool {
+	return r.cfg.DNSChallenge != nil && r.cfg.DNSChallenge.Provider != ""
+}
+
+func isWildcard(name string) bool { return strings.HasPrefix(name, "*.") }
 
 // renewAt is when the certificate is to be renewed: the CA's wish (ARI, RFC 9773), else the
 // table; spread by its serial number, so that a restart of many does not meet the CA at once.
@@ -275,7 +294,7 @@ func (r *resolver) work(ctx context.Context, j job) {
 		r.note(ctx, k, nil)
 		r.changed()
 		r.mu.Lock()
-		h := r.certs[k]
+		h := r.certs.get(k)
 		r.mu.Unlock()
 		if h != nil {
 			r.obtained(r, h)
@@ -344,7 +363,7 @@ func (r *resolver) doneElsewhere(ctx context.Context, j job) bool {
 		}
 	}
 	r.mu.Lock()
-	h, t := r.certs[k], r.tries[k]
+	h, t := r.certs.get(k), r.tries[k]
 	r.mu.Unlock()
 	switch {
 	case h != nil && h != j.old && (j.old == nil || h.pair.Leaf.NotAfter.After(j.old.pair.Leaf.NotAfter)):

@@ -38,11 +38,11 @@ func (r *resolver) statuses() []Status {
 	defer r.mu.Unlock()
 	var out []Status
 	wants := r.wanting()
-	for k, h := range r.certs {
+	for k, h := range r.certs.all {
 		leaf := h.pair.Leaf
 		s := Status{
 			Resolver: r.name, Names: h.names, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter,
-			Issuer: leaf.Issuer.CommonName, Serial: fmt.Sprintf("%x", leaf.SerialNumber), Used: r.used(h, wants),
+			Issuer: leaf.Issuer.CommonName, Serial: fmt.Sprintf("%x", leaf.SerialNumber), Used: wants.use(h.names),
 		}
 		if at, ask := r.renewAt(k, h, now); !ask {
 			s.Renew = at
@@ -54,8 +54,8 @@ func (r *resolver) statuses() []Status {
 		}
 		out = append(out, s)
 	}
-	for _, w := range wants {
-		if r.certs[id(w)] == nil && !r.holds(w) {
+	for i, w := range wants.sets {
+		if !r.certs.holds(w) && !r.pending(wants, i) {
 			s := Status{Resolver: r.name, Names: w, Used: true}
 			if t := r.tries[id(w)]; t != nil {
 				s.Attempt = *t

@@ -24,13 +24,11 @@ func (m *Manager) Renew(ctx context.Context, name string) (int, error) {
 	for _, r := range m.resolvers {
 		r.mu.Lock()
 		var due []string
-		for k, h := range r.certs {
-			if covers(h.names, []string{name}) {
-				due = append(due, k)
-			}
+		for h := range r.certs.covering([]string{name}) {
+			due = append(due, id(h.names))
 		}
 		for k := range r.tries { // names whose order failed
-			if r.certs[k] == nil && covers(strings.Split(k, ","), []string{name}) {
+			if r.certs.get(k) == nil && covers(strings.Split(k, ","), []string{name}) {
 				due = append(due, k)
 			}
 		}
@@ -56,7 +54,7 @@ func (m *Manager) Certificates() []Certificate {
 	for _, n := range m.Usable() {
 		r := m.resolvers[n]
 		r.mu.Lock()
-		for _, h := range r.certs {
+		for _, h := range r.certs.all {
 			out = append(out, Certificate{n, h.names, h.text.Certificate, h.text.Key})
 		}
 		r.mu.Unlock()
@@ -76,7 +74,7 @@ func (m *Manager) Prune(ctx context.Context, now time.Time) ([]Certificate, erro
 			return out, err
 		}
 		r.mu.Lock()
-		ended := now.After(r.certs[k].pair.Leaf.NotAfter)
+		ended := now.After(r.certs.get(k).pair.Leaf.NotAfter)
 		r.mu.Unlock()
 		seen, known := last[k]
 		if unused := known && r.cfg.PruneAfter > 0 && now.Sub(seen) >= time.Duration(r.cfg.PruneAfter); !ended && !unused {
@@ -107,7 +105,7 @@ func (m *Manager) Import(ctx context.Context, c Certificate) (bool, error) {
 		return false, fmt.Errorf("%s: %w", id(c.Names), err)
 	}
 	r.mu.Lock()
-	old := r.certs[id(h.names)]
+	old := r.certs.get(id(h.names))
 	r.mu.Unlock()
 	if old != nil && !h.pair.Leaf.NotAfter.After(old.pair.Leaf.NotAfter) {
 		return false, nil
@@ -243,7 +241,7 @@ func (m *Manager) Failed(host string) []Status {
 		r := m.resolvers[n]
 		r.mu.Lock()
 		for k, t := range r.tries {
-			if names := strings.Split(k, ","); r.certs[k] == nil && t.Error != "" && Covers(names, host) {
+			if names := strings.Split(k, ","); r.certs.get(k) == nil && t.Error != "" && Covers(names, host) {
 				out = append(out, Status{Resolver: n, Names: names, Attempt: *t})
 			}
 		}

@@ -22,8 +22,8 @@ func (r *resolver) noteUse(ctx context.Context, now time.Time) {
 	ready, wanted := r.loaded, r.wanted
 	used := map[string]bool{}
 	wants := r.wanting()
-	for k, h := range r.certs {
-		used[k] = r.used(h, wants)
+	for k, h := range r.certs.all {
+		used[k] = wants.use(h.names)
 	}
 	r.mu.Unlock()
 	if !ready || !wanted { // before the routers are known nothing is unused
@@ -78,7 +78,7 @@ func (r *resolver) forget(ctx context.Context, k string) error {
 		return err
 	}
 	r.mu.Lock()
-	delete(r.certs, k)
+	r.certs.drop(k)
 	_, tried := r.tries[k]
 	delete(r.tries, k)
 	r.mu.Unlock()

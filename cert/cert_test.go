@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -231,24 +230,5 @@ func TestManagedCertificatesAndChallenge(t *testing.T) {
 	st, err := handshake(t, m, "m.test", func(c *tls.Config) { c.NextProtos = []string{"acme-tls/1"} })
 	if err != nil || st.NegotiatedProtocol != "acme-tls/1" || st.PeerCertificates[0].Subject.CommonName != "challenge" {
 		t.Fatalf("challenge: %v %q", err, st.NegotiatedProtocol)
-	}
-}
-
-func BenchmarkChoice(b *testing.B) {
-	for _, n := range []int{1, 1000, 100_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := &set{exact: map[string]*tls.Certificate{}, wild: map[string]*tls.Certificate{}}
-			one := &tls.Certificate{}
-			for i := range n {
-				s.exact[fmt.Sprintf("h%d.test", i)] = one
-			}
-			name := fmt.Sprintf("h%d.test", n-1)
-			b.ReportAllocs()
-			for b.Loop() {
-				if s.find(name) == nil {
-					b.Fatal("not found")
-				}
-			}
-		})
 	}
 }

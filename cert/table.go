@@ -27,18 +27,25 @@ func newSet(certs []*tls.Certificate, now time.Time) *set {
 	s := &set{exact: map[string]*tls.Certificate{}, wild: map[string]*tls.Certificate{}, all: certs}
 	// The reference walks the joined name lists in reverse alphabetical order and takes the
 	// first match; the same order here decides between certificates that share a name.
-	order := slices.Clone(certs)
-	slices.SortStableFunc(order, func(a, b *tls.Certificate) int {
-		return strings.Compare(key(b.Leaf), key(a.Leaf))
-	})
+	type keyed struct {
+		*tls.Certificate
+		names []string
+		key   string
+	}
+	order := make([]keyed, len(certs))
+	for i, c := range certs {
+		names := Names(c.Leaf)
+		order[i] = keyed{c, names, key(names)}
+	}
+	slices.SortStableFunc(order, func(a, b keyed) int { return strings.Compare(b.key, a.key) })
 	for _, c := range order {
-		for _, n := range Names(c.Leaf) {
+		for _, n := range c.names {
 			m := s.exact
 			if rest, ok := strings.CutPrefix(n, "*."); ok {
 				m, n = s.wild, rest
 			}
 			if old := m[n]; old == nil || (!valid(old.Leaf, now) && valid(c.Leaf, now)) {
-				m[n] = c
+				m[n] = c.Certificate
 			}
 		}
 	}
@@ -78,10 +85,11 @@ func Names(leaf *x509.Certificate) []string {
 	return out
 }
 
-func key(leaf *x509.Certificate) string {
-	n := Names(leaf)
-	slices.Sort(n)
-	return strings.Join(n, ",")
+func key(names []string) string {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return strings.Join(slices.Sorted(slices.Values(names)), ",")
 }
 
 func valid(leaf *x509.Certificate, now time.Time) bool {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,10 +39,24 @@ type Store struct {
 	locks     map[string]chan struct{}
 }
 
-// resolver is one resolver's part of the file. Unknown parts are kept.
+// resolver is one resolver's part of the file. Unknown parts of a certificate are kept.
 type resolver struct {
 	Account      json.RawMessage   `json:"Account"`
 	Certificates []json.RawMessage `json:"Certificates"`
+
+	place map[string]int // of each certificate by its names
+}
+
+// index finds the certificates by their names. Of two with the same names the first counts.
+func (r *resolver) index() {
+	r.place = make(map[string]int, len(r.Certificates))
+	for i, c := range r.Certificates {
+		if n := nameOf(c); n != "" {
+			if _, twice := r.place[n]; !twice {
+				r.place[n] = i
+			}
+		}
+	}
 }
 
 // names is what identifies a certificate in the file.
@@ -82,8 +97,10 @@ func Open(path string) (*Store, error) {
 	}
 	for n, r := range s.resolvers {
 		if r == nil {
-			s.resolvers[n] = &resolver{}
+			r = &resolver{}
+			s.resolvers[n] = r
 		}
+		r.index()
 	}
 	if b, err := os.ReadFile(path + StateSuffix); err == nil {
 		if json.Unmarshal(b, &s.state) != nil {
@@ -159,7 +176,10 @@ func (s *Store) Get(_ context.Context, key string) ([]byte, error) {
 }
 
 func (r *resolver) find(name string) int {
-	return slices.IndexFunc(r.Certificates, func(c json.RawMessage) bool { return nameOf(c) == name })
+	if i, ok := r.place[name]; ok {
+		return i
+	}
+	return -1
 }
 
 // Put implements store.Store. The value must be JSON; a certificate's names must be those of its key.
@@ -181,7 +201,7 @@ func (s *Store) Put(_ context.Context, key string, value []byte) error {
 	old := s.resolvers[res]
 	next := &resolver{}
 	if old != nil {
-		next.Account, next.Certificates = old.Account, slices.Clone(old.Certificates)
+		next.Account, next.Certificates, next.place = old.Account, slices.Clone(old.Certificates), maps.Clone(old.place)
 	}
 	if kind == "account" {
 		next.Account = v
@@ -192,6 +212,10 @@ func (s *Store) Put(_ context.Context, key string, value []byte) error {
 		if i := next.find(rest); i >= 0 {
 			next.Certificates[i] = v
 		} else {
+			if next.place == nil {
+				next.place = map[string]int{}
+			}
+			next.place[rest] = len(next.Certificates)
 			next.Certificates = append(next.Certificates, v)
 		}
 	}
@@ -229,11 +253,12 @@ func (s *Store) Delete(_ context.Context, key string) error {
 	if old == nil {
 		return nil
 	}
-	next := &resolver{Account: old.Account, Certificates: slices.Clone(old.Certificates)}
+	next := &resolver{Account: old.Account, Certificates: slices.Clone(old.Certificates), place: old.place}
 	if kind == "account" {
 		next.Account = nil
 	} else if i := next.find(rest); i >= 0 {
 		next.Certificates = slices.Delete(next.Certificates, i, i+1)
+		next.index()
 	} else {
 		return nil
 	}
@@ -254,8 +279,8 @@ func (s *Store) List(_ context.Context, prefix string) ([]string, error) {
 		if len(r.Account) > 0 && string(r.Account) != "null" {
 			add(n + "/account")
 		}
-		for _, c := range r.Certificates {
-			add(n + "/certificates/" + nameOf(c))
+		for c := range r.place {
+			add(n + "/certificates/" + c)
 		}
 	}
 	for k := range s.state {
