@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +84,7 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 	l := life{s: s, ex: ex, front: f}
 	src := &h2source{r: r, limit: s.cfg.ReadTimeout, answered: &f.sent}
 	req.Proto = proto
-	bad := parseH2(req, r)
+	bad := parseH2(ex, r)
 	if bad == nil && req.Framing != exchange.NoBody {
 		l.body = src
 	}
@@ -108,43 +107,12 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 	}
 }
 
-// parseH2 fills req from a request of HTTP/2 or 3.
-func parseH2(req *exchange.Request, r *http.Request) *wire.Error {
+// parseH2 fills ex.Req from a request of HTTP/2 or 3. What is right is said by
+// wire.FramedHead, for the loop lane too.
+func parseH2(ex *exchange.Exchange, r *http.Request) *wire.Error {
+	req := &ex.Req
 	req.Method, req.Host, req.Target = r.Method, r.Host, r.RequestURI
-	switch {
-	case !wire.Token(r.Method):
-		return wire.ErrMethod // x/net/http2 lets "GET /a" pass: another request line for an HTTP/1.1 server
-	case r.Method == http.MethodConnect:
-		return wire.ErrConnect
-	case !wire.Authority(r.Host):
-		return wire.ErrHost
-	}
-	t := r.RequestURI
-	if t == "*" && r.Method == http.MethodOptions {
-		req.Path = t
-	} else {
-		if t == "" || t[0] != '/' {
-			return wire.ErrTarget
-		}
-		for i := range len(t) {
-			if t[i] <= ' ' || t[i] == 0x7f || t[i] == '#' {
-				return wire.ErrTarget
-			}
-		}
-		req.Path, req.Query, req.HasQuery = strings.Cut(t, "?")
-		if !escapesGood(req.Path) {
-			return wire.ErrEscape
-		}
-	}
 	for k, vals := range r.Header {
-		switch {
-		case k == "Content-Length" && (len(vals) > 1 || strings.Trim(vals[0], "0123456789") != ""):
-			return wire.ErrLengths // x/net/http2 takes these for none
-		case k == "Host" && (len(vals) > 1 || !strings.EqualFold(vals[0], r.Host)):
-			return wire.ErrHosts // RFC 9113 §8.3.1: one that names something else makes the request malformed
-		case k == "Host":
-			continue
-		}
 		for _, v := range vals {
 			req.Fields.Add(k, v)
 		}
@@ -153,29 +121,18 @@ func parseH2(req *exchange.Request, r *http.Request) *wire.Error {
 	for k := range r.Trailer {
 		req.Fields.Add("Trailer", k)
 	}
+	if _, err := wire.FramedHead(ex); err != nil {
+		return err
+	}
+	req.Framing, req.Length, req.Expect100 = exchange.NoBody, 0, false
 	switch {
 	case r.ContentLength > 0:
 		req.Framing, req.Length = exchange.Sized, r.ContentLength
 	case r.ContentLength < 0:
 		req.Framing = exchange.Streamed
-	default:
-		req.Framing = exchange.NoBody
 	}
 	req.KeepAlive = true
 	return nil
-}
-
-func escapesGood(p string) bool {
-	hex := func(c byte) bool { return c-'0' <= 9 || c|0x20 >= 'a' && c|0x20 <= 'f' }
-	for i := 0; i < len(p); i++ {
-		if p[i] == '%' {
-			if i+2 >= len(p) || !hex(p[i+1]) || !hex(p[i+2]) {
-				return false
-			}
-			i += 2
-		}
-	}
-	return true
 }
 
 // h2front is the client's side of a stream.

@@ -19,9 +19,6 @@ func LowerName(s string) bool {
 // Token reports whether s is a token (RFC 9110 §5.6.2).
 func Token(s string) bool { return s != "" && all(s, isToken) }
 
-// Authority reports whether s may be a host with or without a port: what Host may say.
-func Authority(s string) bool { return all(s, isHost) }
-
 // FieldValue reports whether s holds nothing that a field value must not.
 func FieldValue(s string) bool { return valueBytes(bytesOf(s)) }
 
@@ -37,7 +34,10 @@ func FramedHead(ex *exchange.Exchange) (sized bool, err *Error) {
 	if !Token(req.Method) {
 		return false, ErrMethod // "GET /a" would be another request line for an HTTP/1.1 server
 	}
-	if req.Method == "CONNECT" {
+	switch {
+	case !Token(req.Method):
+		return false, ErrMethod // "GET /a" would be another request line for a server
+	case req.Method == "CONNECT":
 		return false, ErrConnect
 	}
 	if e := framedTarget(req); e != nil {

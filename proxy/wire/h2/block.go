@@ -105,8 +105,6 @@ func (h *Block) Request(ex *exchange.Exchange, end bool) (err *wire.Error, ok bo
 		if !h.TooLarge {
 			return nil, false
 		}
-	case !wire.Token(h.Method):
-		return nil, false
 	}
 	req := &ex.Req
 	req.Method, req.Host, req.Target, req.Proto = h.Method, h.Authority, h.Path, wire.HTTP20

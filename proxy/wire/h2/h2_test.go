@@ -263,7 +263,7 @@ func TestRequest(t *testing.T) {
 		{"empty path", true, []string{":method", "GET", ":scheme", "https", ":path", ""}, nil, true, ""},
 		{"no method", true, get[2:], nil, true, ""},
 		{"other scheme", true, []string{":method", "GET", ":scheme", "ftp", ":authority", "a", ":path", "/"}, nil, true, ""},
-		{"method of two words", true, []string{":method", "GET /x", ":scheme", "https", ":authority", "a", ":path", "/"}, nil, true, ""},
+		{"method of two words", true, []string{":method", "GET /x", ":scheme", "https", ":authority", "a", ":path", "/"}, wire.ErrMethod, false, ""},
 		{"blank in path", true, []string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/a b"}, wire.ErrTarget, false, ""},
 		{"fragment", true, []string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/a#b"}, wire.ErrTarget, false, ""},
 		{"escape", true, []string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/%g0"}, wire.ErrEscape, false, ""},
