@@ -124,7 +124,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.newKeeper()
 	if s.hub, err = telemetry.New(telemetry.Options{
 		Static: o.Static, Stdout: o.Stdout, Certificates: s.leaves, ServersUp: s.serversUp, Connections: s.connections, Orders: s.orders,
-		Log: s.component("telemetry"),
+		Version: o.Version, Lookup: o.Lookup, Log: s.component("telemetry"),
 	}); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 // users' dashboards and alerts depend on them; names of our own begin with "sluice_".
 type collector struct {
 	hub                         *Hub
+	bounds                      []float64
+	shows                       shows
 	entryPoint, router, service family
 
 	reloads, lastReload, connections *prometheus.Desc
@@ -24,12 +26,14 @@ type family struct {
 	requests, tls, duration, in, out *prometheus.Desc
 }
 
-func newCollector(h *Hub) *collector {
+func newCollector(h *Hub, bounds []float64, what shows) *collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &collector{
 		hub:         h,
+		bounds:      bounds,
+		shows:       what,
 		entryPoint:  newFamily(h, "entrypoint", "an entrypoint", "entrypoint"),
 		router:      newFamily(h, "router", "a router", "router", "service"),
 		service:     newFamily(h, "service", "a service", "service"),
@@ -72,14 +76,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	h := c.hub
 	h.scrape.Lock()
 	defer h.scrape.Unlock()
-	sum := newSums(h)
-	for _, s := range h.allShards() {
-		s.each(sum.add)
-		s.readReasons(sum)
-	}
-	c.entryPoint.send(out, h, sum.entryPoints)
-	c.router.send(out, h, sum.routers)
-	c.service.send(out, h, sum.services)
+	sum := h.sum(c.shows)
+	c.entryPoint.send(out, c, sum.entryPoints)
+	c.router.send(out, c, sum.routers)
+	c.service.send(out, c, sum.services)
 	for service, n := range sum.retries {
 		send(out, c.retries, prometheus.CounterValue, float64(n), service)
 	}
@@ -123,20 +123,9 @@ func (c *collector) sendState(out chan<- prometheus.Metric) {
 }
 
 func (c *collector) sendCertificates(out chan<- prometheus.Metric) {
-	seen := map[string]bool{}
-	for _, cert := range c.hub.certificates() {
-		if cert == nil {
-			continue
-		}
-		cn, serial := cert.Subject.CommonName, cert.SerialNumber.String()
-		sans := strings.Join(cert.DNSNames, ",")
-		// Equal labels twice would break the whole scrape.
-		if key := cn + labelSep + serial + labelSep + sans; seen[key] {
-			continue
-		} else {
-			seen[key] = true
-		}
-		send(out, c.notAfter, prometheus.GaugeValue, float64(cert.NotAfter.Unix()), cn, serial, sans)
+	for _, cert := range distinct(c.hub.certificates()) { // equal labels twice would break the whole scrape
+		send(out, c.notAfter, prometheus.GaugeValue, float64(cert.NotAfter.Unix()),
+			cert.Subject.CommonName, cert.SerialNumber.String(), strings.Join(cert.DNSNames, ","))
 	}
 }
 
@@ -150,7 +139,8 @@ func send(out chan<- prometheus.Metric, d *prometheus.Desc, t prometheus.ValueTy
 	}
 }
 
-func (f *family) send(out chan<- prometheus.Metric, h *Hub, g *group) {
+func (f *family) send(out chan<- prometheus.Metric, c *collector, g *group) {
+	h := c.hub
 	methods, protocols := methodNames(), protocolNames()
 	for key, n := range g.requests {
 		labels := key.labels(methods, protocols)
@@ -163,13 +153,14 @@ func (f *family) send(out chan<- prometheus.Metric, h *Hub, g *group) {
 		labels := key.labels(methods, protocols)
 		send(out, f.in, prometheus.CounterValue, float64(t.in), labels...)
 		send(out, f.out, prometheus.CounterValue, float64(t.out), labels...)
-		buckets := make(map[float64]uint64, len(h.bounds))
+		hist := h.fold(t.hist, c.bounds)
+		buckets := make(map[float64]uint64, len(c.bounds))
 		count := uint64(0)
-		for i, bound := range h.bounds {
-			count += t.hist[i]
+		for i, bound := range c.bounds {
+			count += hist[i]
 			buckets[bound] = count
 		}
-		count += t.hist[len(h.bounds)]
+		count += hist[len(c.bounds)]
 		seconds := float64(t.sum) / float64(time.Second)
 		if m, err := prometheus.NewConstHistogram(f.duration, count, seconds, buckets, labels...); err == nil {
 			out <- m

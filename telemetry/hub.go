@@ -38,7 +38,11 @@ type Options struct {
 	Orders func() []OrderCount
 	// Location is the time zone of local times; nil means the system's.
 	Location *time.Location
-	Log      zerolog.Logger
+	// Version is the program's, and Lookup reads the environment: for what is sent by OTLP.
+	// Without Lookup the variables OTEL_* are not read.
+	Version string
+	Lookup  func(string) (string, bool)
+	Log     zerolog.Logger
 }
 
 // OpenConnections counts the connections of an entry point. Protocol is "TCP" or "UDP".
@@ -74,7 +78,10 @@ type Hub struct {
 	nanos        []int64
 	headerLabels []headerLabel
 	registry     *prometheus.Registry
-	exposed      *config.Prometheus
+	// named is set where somebody asks for series by name, semantic where they are to be told
+	// apart by the semantic conventions of OpenTelemetry.
+	named, semantic bool
+	pushers         []*pusher
 
 	certificates func() []*x509.Certificate
 	serversUp    func() []ServerUp
@@ -117,7 +124,7 @@ func New(o Options) (*Hub, error) {
 		poke: make(chan struct{}, 1), stdout: o.Stdout,
 	}
 	h.settings.Store(&settings{})
-	if err := h.setMetrics(o.Static.Metrics); err != nil {
+	if err := h.setMetrics(&o); err != nil {
 		return nil, err
 	}
 	apply, _, err := h.Prepare(o.Static)
@@ -169,8 +176,14 @@ func (h *Hub) wake() {
 	}
 }
 
-// Run writes the access log until ctx ends, then writes what is left. Call Close after it.
+// Run writes the access log and sends metrics until ctx ends, then writes and sends what is
+// left. Call Close after it.
 func (h *Hub) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, p := range h.pushers {
+		wg.Go(func() { h.runPusher(ctx, p) })
+	}
+	defer wg.Wait()
 	for more := false; ; {
 		if !more {
 			select {

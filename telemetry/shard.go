@@ -180,11 +180,11 @@ func (s *Shard) number(start int64) uint64 {
 func (s *Shard) count(r *Record) {
 	h := s.hub
 	k, tls, labels := kindOf(r), tlsOf(r), ""
-	if len(h.headerLabels) > 0 {
+	if len(h.headerLabels) > 0 || h.semantic {
 		labels, s.scratch = h.labelValues(r, s.scratch)
 	}
 	router, service, balancer := r.Router, r.Service, r.Balancer
-	if h.exposed == nil {
+	if !h.named {
 		// Nobody asks for series by name: with thousands of routers they would only be
 		// memory that no cache holds.
 		router, service, balancer = "", "", ""

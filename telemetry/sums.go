@@ -1,13 +1,28 @@
 package telemetry
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"strings"
+)
 
 // sums are the shards' cells added up for one scrape.
 type sums struct {
 	hub                            *Hub
+	shows                          shows
 	entryPoints, routers, services *group
 	retries, reasons               map[string]uint64
 	dropped                        uint64
+	// server and client are what the semantic conventions measure; nil where nobody asks.
+	server, client map[semanticKey]*total
+}
+
+// semanticKey is what the semantic conventions tell requests apart by. host is the Host of a
+// request to the edge, or the URL of the server that the edge asked.
+type semanticKey struct {
+	host, proto string
+	method      uint8
+	code        int16
+	tls         bool
 }
 
 // group is the series of entry points, of routers or of services.
@@ -54,14 +69,24 @@ type total struct {
 	hist    []uint64
 }
 
-func newSums(h *Hub) *sums {
+// sum adds up all shards. The caller holds h.scrape.
+func (h *Hub) sum(what shows) *sums {
+	sum := newSums(h, what)
+	for _, s := range h.allShards() {
+		s.each(sum.add)
+		s.readReasons(sum)
+	}
+	return sum
+}
+
+func newSums(h *Hub, what shows) *sums {
 	group := func() *group {
 		return &group{
 			requests: map[requestKey]uint64{}, totals: map[totalKey]*total{}, tls: map[tlsKey]uint64{},
 		}
 	}
 	return &sums{
-		hub: h, entryPoints: group(), routers: group(), services: group(),
+		hub: h, shows: what, entryPoints: group(), routers: group(), services: group(),
 		retries: map[string]uint64{}, reasons: map[string]uint64{},
 	}
 }
@@ -71,33 +96,67 @@ func newSums(h *Hub) *sums {
 func (s *sums) add(c *cell) {
 	buckets := len(s.hub.bounds) + 1
 	whole, share := c.hist[:buckets], c.hist[buckets:]
-	p := s.hub.exposed
-	if p.AddEntryPointsLabels {
-		s.entryPoints.add(c, owner{name: c.entryPoint}, c.kind.code(), c.sum, whole)
+	if s.shows.entryPoints {
+		s.entryPoints.add(s.hub, c, owner{name: c.entryPoint}, c.kind.code(), c.sum, whole)
 	}
-	if p.AddRoutersLabels && c.router != "" {
-		s.routers.add(c, owner{name: c.router, service: c.service, router: true}, c.kind.code(), c.sum, whole)
+	if s.shows.routers && c.router != "" {
+		s.routers.add(s.hub, c, owner{name: c.router, service: c.service, router: true}, c.kind.code(), c.sum, whole)
+	}
+	if s.server != nil {
+		s.addSemantic(c, whole, share)
 	}
 	service := c.balancer
 	if service == "" {
 		service = c.service
 	}
-	if !p.AddServicesLabels || !c.kind.reached() || service == "" {
+	if !s.shows.services || !c.kind.reached() || service == "" {
 		return
 	}
 	code := c.kind.originCode()
 	if code == 0 {
 		code = c.kind.code()
 	}
-	s.services.add(c, owner{name: service}, code, c.originSum, share)
+	s.services.add(s.hub, c, owner{name: service}, code, c.originSum, share)
 	if c.retries > 0 {
 		s.retries[service] += c.retries
 	}
 }
 
-func (g *group) add(c *cell, o owner, code int16, sum int64, hist []uint64) {
+func (s *sums) addSemantic(c *cell, whole, share []uint64) {
+	values := strings.Split(c.labels, labelSep)
+	if n := len(s.hub.headerLabels); n > 0 {
+		values = values[min(n, len(values)):]
+	} else {
+		values = values[1:] // the first is what stands before the first separator: nothing
+	}
+	if len(values) < 3 {
+		values = []string{"", "", ""} // there were too many to tell them apart
+	}
+	put := func(m map[semanticKey]*total, host string, code int16, sum int64, hist []uint64) {
+		key := semanticKey{host, values[1], c.kind.method(), code, c.tls != 0}
+		t := m[key]
+		if t == nil {
+			t = &total{hist: make([]uint64, len(hist))}
+			m[key] = t
+		}
+		t.sum += sum
+		for i, n := range hist {
+			t.hist[i] += n
+		}
+	}
+	put(s.server, values[0], c.kind.code(), c.sum, whole)
+	if values[2] != "" {
+		code := c.kind.originCode()
+		if code == 0 {
+			code = c.kind.code()
+		}
+		put(s.client, values[2], code, c.originSum, share)
+	}
+}
+
+func (g *group) add(h *Hub, c *cell, o owner, code int16, sum int64, hist []uint64) {
 	key := totalKey{owner: o, code: code, method: c.kind.method(), protocol: c.kind.protocol()}
-	g.requests[requestKey{key, c.labels}] += c.n
+	g.requests[requestKey{key, cutLabels(c.labels, len(h.headerLabels))}] += c.n
 	t := g.totals[key]
 	if t == nil {
 		t = &total{hist: make([]uint64, len(hist))}

@@ -101,7 +101,7 @@ func (e *Exporter) Dropped() uint64 {
 
 // Run sends until ctx ends, and then what is left.
 func (e *Exporter) Run(ctx context.Context) error {
-	defer e.sender.client.CloseIdleConnections()
+	defer e.Close()
 	t := time.NewTicker(e.every)
 	defer t.Stop()
 	for {
@@ -117,6 +117,9 @@ func (e *Exporter) Run(ctx context.Context) error {
 		e.Flush(ctx)
 	}
 }
+
+// Close closes idle connections to the collector.
+func (e *Exporter) Close() { e.sender.client.CloseIdleConnections() }
 
 // Flush sends what waits; what cannot be delivered until ctx ends is lost.
 func (e *Exporter) Flush(ctx context.Context) {
