@@ -139,7 +139,7 @@ func TestStaticReloadKeepsTheOldOnErrors(t *testing.T) {
 	e.eventually("a good file clears the problems", func() bool { return len(e.runtime().Problems) == 0 })
 
 	// What a start alone can change is named.
-	write(t, e.static, strings.Replace(plain, "loops: 1", "loops: 2", 1)+"metrics:\n  prometheus: {}\n")
+	write(t, e.static, strings.Replace(plain, "loops: 1", "loops: 2", 1)+"metrics:\n  prometheus: {entryPoint: web}\n")
 	e.eventually("the rest is named", func() bool {
 		return e.problem("sluice.loops: changed, and takes effect with the next start") != nil && e.problem("metrics.prometheus") != nil
 	})
