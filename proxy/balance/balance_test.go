@@ -368,3 +368,51 @@ func BenchmarkPick(b *testing.B) {
 		ex.Release(exchange.OK)
 	}
 }
+
+// A server that was slow or away is asked again after a while, and counts as what it then is.
+func TestLeastTimeAsksAgain(t *testing.T) {
+	c := balancer("http://a", "http://b")
+	c.Strategy = "leasttime"
+	lb := mustBuild(t, NewBook(nil, Events{}), "s", c)
+	now := time.Now().UnixNano()
+	ask := func(took time.Duration, o exchange.Outcome) string {
+		ex := request()
+		// The measure is taken by the clock: a request that takes long came long ago.
+		ex.Now = now
+		ep, _ := lb.Pick(ex)
+		ex.Now = time.Now().Add(-took).UnixNano()
+		if o == exchange.OK {
+			ex.RunResponse()
+		}
+		ex.Now = now
+		ex.Release(o)
+		return ep.URL
+	}
+	first := ask(500*time.Millisecond, exchange.OK) // slow
+	second := ask(0, exchange.OK)
+	if first == second {
+		t.Fatalf("%s was asked twice before the other", first)
+	}
+	for range 50 {
+		if got := ask(0, exchange.OK); got != second {
+			t.Fatalf("the slow server was asked within %v", measureAgain)
+		}
+	}
+	now += int64(measureAgain) + 1
+	seen := map[string]int{ask(0, exchange.OK): 1}
+	seen[ask(0, exchange.OK)]++
+	if len(seen) != 2 {
+		t.Fatalf("after %v only %v were asked", measureAgain, seen)
+	}
+	ep := lb.eps[0]
+	if l := time.Duration(ep.Latency.Load()); l > 100*time.Millisecond {
+		t.Errorf("a server that has become quick counts %v", l)
+	}
+	// A server that does not answer is left alone as long.
+	failed := ask(0, exchange.Failed)
+	for range 20 {
+		if got := ask(0, exchange.OK); got == failed {
+			t.Fatalf("%s was asked again at once", failed)
+		}
+	}
+}

@@ -218,31 +218,40 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	ex.Backend.FlushInterval = lb.flush
 	ex.Backend.Owner, ex.Backend.Holder = lb, nil
 	if lb.sticky != nil && !stuck {
-		ex.OnResponse(lb, uint64(i)<<1|1)
+		ex.OnResponse(lb, uint64(i)<<2|setCookie)
 	}
 	if lb.strategy == leastTime {
-		ex.OnResponse(lb, uint64(i)<<1)
+		arg := uint64(i) << 2
+		if lb.due(ep, ex.Now) {
+			ep.Measured.Store(ex.Now)
+			arg |= anew
+		}
+		ex.OnResponse(lb, arg)
 	}
 	return ep, exchange.NoReason
 }
 
+// Flags in the argument of Response.
+const (
+	setCookie = 1 << iota
+	anew      // the measure is not averaged with older ones
+)
+
 // Response sets the sticky cookie, or measures the time to the response head.
 func (lb *LoadBalancer) Response(ex *exchange.Exchange, arg uint64) {
-	i := int(arg >> 1)
+	i := int(arg >> 2)
 	if ex.Backend.Endpoint != lb.eps[i] {
 		return // another server answered after all
 	}
-	if arg&1 != 0 {
+	if arg&setCookie != 0 {
 		ex.Resp.Fields.Add("Set-Cookie", lb.sticky.cookies[i])
 		return
 	}
-	took := time.Now().UnixNano() - ex.Now
-	old := lb.eps[i].Latency.Load()
-	if old == 0 {
-		lb.eps[i].Latency.Store(max(took, 1))
-		return
+	took := max(time.Now().UnixNano()-ex.Now, 1)
+	if old := lb.eps[i].Latency.Load(); old != 0 && arg&anew == 0 {
+		took = max(old+(took-old)/8, 1)
 	}
-	lb.eps[i].Latency.Store(max(old+(took-old)/8, 1))
+	lb.eps[i].Latency.Store(took)
 }
 
 // Release implements exchange.Releaser.
@@ -250,6 +259,10 @@ func (lb *LoadBalancer) Release(ex *exchange.Exchange, ep *exchange.Endpoint, o 
 	ep.InFlight.Add(-1)
 	if o == exchange.OK && !ep.Served.Load() {
 		ep.Served.Store(true)
+	}
+	if o == exchange.Failed && lb.strategy == leastTime {
+		ep.Latency.Store(int64(failedLatency))
+		ep.Measured.Store(ex.Now)
 	}
 	if lb.passive != nil {
 		lb.passive.note(lb.eps, ep, o, ex.Resp.Status)
@@ -364,9 +377,21 @@ func (lb *LoadBalancer) highest(ex *exchange.Exchange) int {
 	return best
 }
 
+// What leastTime does with servers that are slow or fail: they are asked again once in a
+// while, since nobody would notice otherwise that they have become quick.
+const (
+	measureAgain  = 10 * time.Second
+	failedLatency = 30 * time.Second // what counts for a server that did not answer
+)
+
+// due reports whether the measure of ep is too old to keep requests away from it.
+func (lb *LoadBalancer) due(ep *exchange.Endpoint, now int64) bool {
+	return now-ep.Measured.Load() > int64(measureAgain)
+}
+
 // fastest takes the endpoint with the least expected time: its average time to the
 // response head, times the requests it would then have, over its weight. Endpoints
-// without a measure come first, in turn.
+// without a measure, or with an old one, come first, in turn.
 func (lb *LoadBalancer) fastest(ex *exchange.Exchange) int {
 	best, score := -1, math.Inf(1)
 	off := 0
@@ -375,10 +400,14 @@ func (lb *LoadBalancer) fastest(ex *exchange.Exchange) int {
 	}
 	for k := range lb.eps {
 		i := (k + off) % len(lb.eps)
+		ep := lb.eps[i]
 		if lb.weights[i] == 0 || !lb.usable(ex, i) {
 			continue
 		}
-		s := float64(lb.eps[i].Latency.Load()) * float64(1+lb.eps[i].InFlight.Load()) / float64(lb.weights[i])
+		s := 0.0
+		if !lb.due(ep, ex.Now) {
+			s = float64(ep.Latency.Load()) * float64(1+ep.InFlight.Load()) / float64(lb.weights[i])
+		}
 		if s < score {
 			best, score = i, s
 		}

@@ -41,8 +41,9 @@ type Endpoint struct {
 	Gone atomic.Bool
 	// DownUntil is set by passive health checks, in ns since 1970.
 	DownUntil atomic.Int64
-	// Latency is a moving average of the time to the response head, in ns.
-	Latency atomic.Int64
+	// Latency is a moving average of the time to the response head, in ns; Measured is when it
+	// was last told apart from what it was before, in ns since 1970.
+	Latency, Measured atomic.Int64
 }
 
 // Up reports whether the endpoint may take a request at now (ns since 1970).
