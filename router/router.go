@@ -257,7 +257,7 @@ func newCompiler(in *Input, p *patcher) *compiler {
 		book = balance.NewBook(nil, balance.Events{})
 	}
 	if streams == nil {
-		streams = stream.NewBook(nil)
+		streams = stream.NewBook(nil, nil)
 	}
 	begin := book.Begin
 	if p != nil {

@@ -108,7 +108,7 @@ func (c *compiler) udpService(name string, stack []string) (stream.Service, erro
 	err := errors.New("a service has one kind: loadBalancer or weighted")
 	if info.LoadBalancer != nil && info.Weighted == nil {
 		var b *stream.Balancer
-		if b, err = c.table.streams.UDP(name, info.LoadBalancer.Servers); err == nil {
+		if b, err = c.table.streams.UDP(name, info.LoadBalancer); err == nil {
 			return b, nil
 		}
 	}

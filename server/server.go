@@ -136,7 +136,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		}
 	}
 	s.newACME(ctx)
-	s.streams = stream.NewBook(s.healthChanged)
+	s.streams = stream.NewBook(s.healthChanged, s.wake)
 	s.lane = newLane(s)
 	s.newProviders()
 	return s, nil

@@ -30,5 +30,8 @@ func (s *Server) sleepers() []sleep.Service {
 	for _, b := range s.book.Sleepers() {
 		out = append(out, sleep.Service{Idle: b.Idle, Used: b.Used, Busy: b.Busy > 0, Up: b.Up})
 	}
+	for _, b := range s.streams.Sleepers() {
+		out = append(out, sleep.Service{Idle: b.Idle, Used: b.Used, Busy: b.Busy > 0, Up: b.Up})
+	}
 	return out
 }

@@ -80,7 +80,7 @@ func (c *item) take(was *item) {
 	if c.running && was.running {
 		c.stopping = was.stopping
 	}
-	if !c.running || c.paused {
+	if !c.running || c.paused || c.started == was.started { // its own end may have been asked about before it came
 		c.slept, c.rested = was.slept, was.rested && !was.running
 	}
 	if c.down.IsZero() {

@@ -70,6 +70,7 @@ func NewTransport(lb *config.TCPLoadBalancer, t *config.TCPServersTransport) (*T
 // balancers, counts of guards. It is safe for concurrent use.
 type Book struct {
 	onHealth func(service, address string, up bool, cause error)
+	onWake   func(*config.Idle) int64
 
 	mu        sync.Mutex
 	balancers map[string]*Balancer
@@ -79,10 +80,11 @@ type Book struct {
 }
 
 // NewBook returns an empty Book. Health checks run while Run does; onHealth, which may be
-// nil, is told of their changes.
-func NewBook(onHealth func(service, address string, up bool, cause error)) *Book {
+// nil, is told of their changes. onWake, which may be nil too, is asked for the servers of
+// services that sleep, as in package balance.
+func NewBook(onHealth func(service, address string, up bool, cause error), onWake func(*config.Idle) int64) *Book {
 	return &Book{
-		onHealth: onHealth, balancers: map[string]*Balancer{}, checks: map[string]*check{},
+		onHealth: onHealth, onWake: onWake, balancers: map[string]*Balancer{}, checks: map[string]*check{},
 		flights: map[string]*flights{}, wake: make(chan struct{}, 1),
 	}
 }
@@ -108,7 +110,7 @@ func (d *Draft) TCP(name string, lb *config.TCPLoadBalancer, t *config.TCPServer
 	if b := d.balancers[key]; b != nil {
 		return b, nil
 	}
-	finger := fingerprint(lb, t)
+	finger := fingerprint(lb, t, lb.Idle)
 	old := d.book.balancer(key)
 	if old != nil && old.finger == finger {
 		d.keep(key, old, lb.HealthCheck)
@@ -128,24 +130,25 @@ func (d *Draft) TCP(name string, lb *config.TCPLoadBalancer, t *config.TCPServer
 	if old != nil {
 		b.turn = old.turn
 	}
+	b.sleeps(d.book, key, old, lb.Idle, lb.AutoHold)
 	d.keep(key, b, lb.HealthCheck)
 	return b, nil
 }
 
 // UDP builds the load balancer of a UDP service.
-func (d *Draft) UDP(name string, servers []config.UDPServer) (*Balancer, error) {
+func (d *Draft) UDP(name string, lb *config.UDPLoadBalancer) (*Balancer, error) {
 	key := "udp " + name
 	if b := d.balancers[key]; b != nil {
 		return b, nil
 	}
-	finger := fingerprint(servers)
+	finger := fingerprint(lb, lb.Idle)
 	old := d.book.balancer(key)
 	if old != nil && old.finger == finger {
 		d.keep(key, old, nil)
 		return old, nil
 	}
 	b := &Balancer{name: name, finger: finger, turn: new(atomic.Uint64)}
-	for _, s := range servers {
+	for _, s := range lb.Servers {
 		if _, _, err := net.SplitHostPort(s.Address); err != nil {
 			return nil, fmt.Errorf("server address %q: %w", s.Address, err)
 		}
@@ -154,6 +157,7 @@ func (d *Draft) UDP(name string, servers []config.UDPServer) (*Balancer, error) 
 	if old != nil {
 		b.turn = old.turn
 	}
+	b.sleeps(d.book, key, old, lb.Idle, 0)
 	d.keep(key, b, nil)
 	return b, nil
 }

@@ -5,6 +5,9 @@ package stream
 import (
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/sluice-edge/sluice/config"
 )
 
 // Service chooses the server of a connection or session. It neither blocks nor allocates.
@@ -27,6 +30,7 @@ type Server struct {
 	// Open counts connections or sessions under way.
 	Open         atomic.Int64
 	down, fenced atomic.Bool
+	act          *activity // nil where it never sleeps
 }
 
 // Up reports whether new connections may go to the server.
@@ -38,6 +42,13 @@ type Balancer struct {
 	finger  string
 	servers []*Server
 	turn    *atomic.Uint64
+
+	// What follows is set where the servers may sleep.
+	book *Book
+	key  string
+	idle *config.Idle
+	hold time.Duration
+	act  *activity
 }
 
 // Name of the service, with its provider.

@@ -100,7 +100,7 @@ func firstLine(t testing.TB, addr string) string {
 
 func TestTurnsAndWeights(t *testing.T) {
 	a, b := named(t, "a"), named(t, "b")
-	d := NewBook(nil).Begin()
+	d := NewBook(nil, nil).Begin()
 	rr := balancer(t, d, "rr", nil, a, b)
 	w := NewWeighted([]Share{{3, balancer(t, d, "sa", nil, a)}, {1, balancer(t, d, "sb", nil, b)}, {5, balancer(t, d, "none", nil)}, {0, rr}})
 	d.Commit()
@@ -121,7 +121,7 @@ func TestTurnsAndWeights(t *testing.T) {
 }
 
 func TestBookKeepsWhatStays(t *testing.T) {
-	bk := NewBook(nil)
+	bk := NewBook(nil, nil)
 	d := bk.Begin()
 	one := balancer(t, d, "x@f", nil, "127.0.0.1:1", "127.0.0.1:2")
 	d.Commit()
@@ -156,7 +156,7 @@ func TestHalfCloseWaitsForTheAnswer(t *testing.T) {
 		time.Sleep(300 * time.Millisecond) // longer than the default terminationDelay
 		fmt.Fprintf(c, "got %d\n", len(b))
 	})
-	d := NewBook(nil).Begin()
+	d := NewBook(nil, nil).Begin()
 	addr := edge(t, &Route{To: balancer(t, d, "s", nil, late), Log: zerolog.Nop()})
 	c := dialTo(t, addr)
 	_, _ = io.WriteString(c, "one")
@@ -191,7 +191,7 @@ func TestProxyHeaderToServer(t *testing.T) {
 			b, _ := io.ReadAll(c)
 			got <- string(b)
 		})
-		d := NewBook(nil).Begin()
+		d := NewBook(nil, nil).Begin()
 		b, err := d.TCP("s", &config.TCPLoadBalancer{Servers: []config.TCPServer{{Address: srv}}, ProxyProtocol: &config.ProxyProtocol{Version: version}}, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +207,7 @@ func TestProxyHeaderToServer(t *testing.T) {
 
 func TestGuards(t *testing.T) {
 	a := named(t, "a")
-	bk := NewBook(nil)
+	bk := NewBook(nil, nil)
 	d := bk.Begin()
 	svc := balancer(t, d, "s", nil, a)
 	one, err := d.Guard("one", &config.TCPMiddleware{InFlightConn: &config.TCPInFlightConn{Amount: 1}})
@@ -253,7 +253,7 @@ func TestHealth(t *testing.T) {
 	gone := dead.Addr().String()
 	_ = dead.Close()
 	changes := make(chan string, 10)
-	bk := NewBook(func(_, addr string, up bool, _ error) { changes <- fmt.Sprint(addr, up) })
+	bk := NewBook(func(_, addr string, up bool, _ error) { changes <- fmt.Sprint(addr, up) }, nil)
 	d := bk.Begin()
 	lb := balancer(t, d, "s", &config.TCPHealthCheck{Interval: config.Duration(20 * time.Millisecond), Timeout: config.Duration(time.Second), Expect: "id=a\n"}, a, b, gone)
 	d.Commit()
@@ -294,8 +294,8 @@ func TestUDPSessions(t *testing.T) {
 		t.Cleanup(func() { _ = pc.Close(); <-done })
 		return pc.LocalAddr().String()
 	}
-	d := NewBook(nil).Begin()
-	lb, err := d.UDP("s", []config.UDPServer{{Address: server("a")}, {Address: server("b")}})
+	d := NewBook(nil, nil).Begin()
+	lb, err := d.UDP("s", &config.UDPLoadBalancer{Servers: []config.UDPServer{{Address: server("a")}, {Address: server("b")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

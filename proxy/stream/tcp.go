@@ -79,12 +79,15 @@ func (r *Route) ServeTCP(c Conn) {
 		}
 	}()
 	s := r.To.Pick()
+	if b, ok := r.To.(*Balancer); s == nil && ok {
+		s = b.await()
+	}
 	if s == nil {
 		r.Log.Debug().Str("serviceName", r.Service).Msg("no TCP server is up")
 		return
 	}
-	s.Open.Add(1)
-	defer s.Open.Add(-1)
+	s.enter()
+	defer s.leave()
 	if err := r.serve(&c, s); err != nil {
 		r.Log.Debug().Err(err).Str("serviceName", r.Service).Str("serverURL", s.Address).Msg("TCP connection ended")
 	}

@@ -103,6 +103,9 @@ func (u *UDP) session(peer netip.AddrPort) *session {
 	}
 	srv := to.Pick()
 	if srv == nil {
+		if b, ok := to.(*Balancer); ok {
+			b.wake() // for what comes later: datagrams do not wait
+		}
 		return nil
 	}
 	c, err := net.Dial("udp", srv.Address) //nolint:noctx // does not wait but for a name
@@ -112,12 +115,12 @@ func (u *UDP) session(peer netip.AddrPort) *session {
 	}
 	s = &session{u: u, peer: peer, srv: srv, conn: c}
 	s.last.Store(time.Now().UnixNano())
-	srv.Open.Add(1)
+	srv.enter()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ended {
 		_ = c.Close()
-		srv.Open.Add(-1)
+		srv.leave()
 		return nil
 	}
 	u.sessions[peer] = s
@@ -132,7 +135,7 @@ func (s *session) answers() {
 		delete(s.u.sessions, s.peer)
 		s.u.mu.Unlock()
 		_ = s.conn.Close()
-		s.srv.Open.Add(-1)
+		s.srv.leave()
 	}()
 	buf := make([]byte, maxDatagram)
 	for {
