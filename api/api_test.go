@@ -142,6 +142,8 @@ func TestLists(t *testing.T) {
 		{routers + "?sortBy=priority&direction=desc&per_page=3", "api@internal shop shop-admin", "2"},
 		{routers + "?sortBy=priority&per_page=3", "lost a/b c@docker blog", "2"},
 		{routers + "?sortBy=provider&direction=asc&per_page=2", "a/b c@docker blog", "2"},
+		{routers + "?provider=Docker", "a/b c@docker", "1"},
+		{routers + "?provider=internal&search=api", "api@internal", "1"},
 		{routers + "?sortBy=nothing&direction=up&per_page=1", "a/b c@docker", "2"},
 		{"/api/http/services?search=art", "cart", "1"},
 		{"/api/http/services?search=10.0", "", "1"},
@@ -157,6 +159,19 @@ func TestLists(t *testing.T) {
 		w := get(t, h, tt.path)
 		if got := namesOf(t, w); w.Code != 200 || got != tt.names || w.Header().Get("X-Next-Page") != tt.next {
 			t.Errorf("%s: %d, %q, next %s; want %q, %s", tt.path, w.Code, got, w.Header().Get("X-Next-Page"), tt.names, tt.next)
+		}
+	}
+}
+
+// TestTotal counts what the query keeps, whatever page is shown.
+func TestTotal(t *testing.T) {
+	h := New(shopOptions())
+	for path, want := range map[string]string{
+		"/api/http/routers": "7", "/api/http/routers?per_page=2&page=2": "7", "/api/http/routers?search=shop&per_page=1": "2",
+		"/api/http/routers?search=nothing": "0", "/api/udp/services": "1",
+	} {
+		if got := get(t, h, path).Header().Get("X-Total-Count"); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
 }
@@ -361,4 +376,27 @@ func certificate(t *testing.T, name string, left time.Duration) *x509.Certificat
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Hashes of users are shown, as in the reference; keys and passwords are not, and what is
+// shown leaves what runs alone.
+func TestKeysAreNotShown(t *testing.T) {
+	const key, password = "-----BEGIN PRIVATE KEY-----", "redis-password"
+	tls := func() *config.ClientTLS { return &config.ClientTLS{CA: "ca.pem", Cert: "c.pem", Key: key} }
+	mws := map[string]*config.MiddlewareInfo{
+		"ask@file":  {Middleware: &config.Middleware{ForwardAuth: &config.ForwardAuth{Address: "https://auth.test", TLS: tls()}}},
+		"rate@file": {Middleware: &config.Middleware{RateLimit: &config.RateLimit{Average: 3, Redis: &config.Redis{Username: "u", Password: password, TLS: tls()}}}},
+	}
+	o := shopOptions()
+	o.Runtime = func() *config.Runtime { return &config.Runtime{Middlewares: mws} }
+	h := New(o)
+	for _, path := range []string{"/api/http/middlewares", "/api/http/middlewares/ask@file", "/api/http/middlewares/rate@file", "/api/rawdata"} {
+		body := get(t, h, path).Body.String()
+		if strings.Contains(body, "PRIVATE") || strings.Contains(body, password) || !strings.Contains(body, `"key":"xxxx"`) {
+			t.Errorf("%s shows %s", path, body)
+		}
+	}
+	if mws["ask@file"].ForwardAuth.TLS.Key != key || mws["rate@file"].RateLimit.Redis.Password != password {
+		t.Error("the configuration itself was changed")
+	}
 }

@@ -116,7 +116,7 @@ func showMiddleware(name string, info *config.MiddlewareInfo) row {
 		body: struct {
 			*config.MiddlewareInfo
 			shown
-		}{info, show(name, kind)},
+		}{withoutKeys(info), show(name, kind)},
 	}
 }
 

@@ -138,11 +138,14 @@ func (s *server) rawdata(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 
 func (s *server) everything() rawdata {
 	rt := s.runtime()
 	d := rawdata{
-		Routers: rt.Routers, Middlewares: rt.Middlewares,
+		Routers: rt.Routers, Middlewares: make(map[string]*config.MiddlewareInfo, len(rt.Middlewares)),
 		TCPRouters: rt.TCPRouters, TCPMiddlewares: rt.TCPMiddlewares,
 		UDPRouters: rt.UDPRouters, UDPServices: rt.UDPServices,
 		Services:    make(map[string]serviceView, len(rt.Services)),
 		TCPServices: make(map[string]tcpServiceView, len(rt.TCPServices)),
+	}
+	for name, info := range rt.Middlewares {
+		d.Middlewares[name] = withoutKeys(info)
 	}
 	for name, info := range rt.Services {
 		d.Services[name] = s.viewService(name, info)

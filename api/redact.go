@@ -4,6 +4,8 @@ import (
 	"encoding"
 	"reflect"
 	"strings"
+
+	"github.com/sluice-edge/sluice/config"
 )
 
 const redacted = "xxxx"
@@ -11,6 +13,42 @@ const redacted = "xxxx"
 // redact returns v as maps, slices and plain values under its JSON keys, with every field
 // tagged `cfg:"secret"` replaced where it is set. It needs reflection, as the tag does.
 func redact(v any) any { return redactValue(reflect.ValueOf(v)) }
+
+// withoutKeys is a middleware as the API shows it: what the reference shows (the hashes of
+// users among it), but no private key and no password.
+func withoutKeys(info *config.MiddlewareInfo) *config.MiddlewareInfo {
+	if info == nil || info.Middleware == nil {
+		return info
+	}
+	mw := *info.Middleware
+	switch {
+	case mw.ForwardAuth != nil && mw.ForwardAuth.TLS != nil && mw.ForwardAuth.TLS.Key != "":
+		f := *mw.ForwardAuth
+		f.TLS = withoutKey(f.TLS)
+		mw.ForwardAuth = &f
+	case mw.RateLimit != nil && mw.RateLimit.Redis != nil:
+		l, r := *mw.RateLimit, *mw.RateLimit.Redis
+		if r.Password != "" {
+			r.Password = redacted
+		}
+		r.TLS = withoutKey(r.TLS)
+		l.Redis, mw.RateLimit = &r, &l
+	default:
+		return info
+	}
+	view := *info
+	view.Middleware = &mw
+	return &view
+}
+
+func withoutKey(t *config.ClientTLS) *config.ClientTLS {
+	if t == nil || t.Key == "" {
+		return t
+	}
+	own := *t
+	own.Key = redacted
+	return &own
+}
 
 func redactValue(v reflect.Value) any {
 	if !v.IsValid() {

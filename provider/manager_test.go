@@ -278,6 +278,21 @@ func TestSharedTLSObjects(t *testing.T) {
 	}
 }
 
+// What labels say of the shared objects comes after what files say, whatever their names.
+func TestFilesDecideBeforeLabels(t *testing.T) {
+	m := NewManager(Options{}, &script{name: "docker"}, &script{name: "file"})
+	tls := func(main string) *config.Dynamic {
+		return &config.Dynamic{TLS: &config.TLS{Stores: map[string]*config.TLSStore{
+			"default": {DefaultGeneratedCert: &config.GeneratedCert{Resolver: "le", Domain: &config.Domain{Main: main}}},
+		}}}
+	}
+	m.take(Update{Provider: "docker", Config: tls("label.test")})
+	m.take(Update{Provider: "file", Config: tls("file.test")})
+	if got := m.merged().Config.TLS.Stores["default"].DefaultGeneratedCert.Domain.Main; got != "file.test" {
+		t.Errorf("the default certificate is for %s", got)
+	}
+}
+
 func TestReload(t *testing.T) {
 	p := &script{name: "file"}
 	NewManager(Options{}, p).Reload()

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -113,6 +114,8 @@ func join(states []state) (*config.Dynamic, []config.Problem) {
 	out := &config.Dynamic{HTTP: &config.HTTP{}, TCP: &config.TCP{}, UDP: &config.UDP{}, TLS: &config.TLS{}}
 	var problems []config.Problem
 	options, stores := map[string]string{}, map[string]string{} // who defines the shared ones
+	// What labels say is the word of a container's owner: it comes after that of files.
+	states = slices.SortedStableFunc(slices.Values(states), func(a, b state) int { return cmp.Compare(fromLabels(a.name), fromLabels(b.name)) })
 	for _, s := range states {
 		c := s.config
 		if c == nil {
@@ -138,6 +141,14 @@ func join(states []state) (*config.Dynamic, []config.Problem) {
 	return out, problems
 }
 
+// fromLabels is 1 for the providers that read labels.
+func fromLabels(provider string) int {
+	if provider == "docker" || provider == "swarm" {
+		return 1
+	}
+	return 0
+}
+
 // joinMap adds what in holds. A single provider's map is taken as it is: both are immutable.
 func joinMap[T any](out *map[string]*T, in map[string]*T) {
 	switch {
@@ -153,7 +164,7 @@ func joinMap[T any](out *map[string]*T, in map[string]*T) {
 }
 
 // joinShared adds objects that providers may define with one name; the first provider
-// in the order of names wins, so that one does not switch off the TLS of the others,
+// wins, so that one does not switch off the TLS of the others,
 // and the other is reported.
 func joinShared[T any](out *map[string]*T, in map[string]*T, owner map[string]string, provider, kind string) []config.Problem {
 	var problems []config.Problem

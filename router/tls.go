@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -117,7 +118,8 @@ func (c *compiler) usableOptions(name, router string) (string, error) {
 }
 
 // tlsOptions decides which options each host has. Where routers on one entry point want
-// different ones for a host, the reference gives it the default ones; so it is here.
+// different ones for a host, the reference gives it the default ones; so it is here, unless
+// some demand client certificates: another router must not take that away from a host.
 func (c *compiler) tlsOptions() {
 	type place struct{ entryPoint, host string }
 	wanted := map[place]map[string][]*routerDraft{}
@@ -141,12 +143,18 @@ func (c *compiler) tlsOptions() {
 		}
 	}
 	c.table.hostOptions = map[string]string{}
+	var plain []string // hosts that have the default ones at some entry point
 	for p, byOptions := range wanted {
 		if len(byOptions) > 1 {
 			c.table.memo.contested[p.host] = true
+			used := "the default ones are used"
+			if strict := c.strictest(byOptions); strict != "" {
+				used = strict + ", which ask for client certificates, are used"
+				c.giveOptions(p.host, strict)
+			}
 			for _, list := range byOptions {
 				for _, d := range list {
-					c.warn(d, "tls.options", config.CodeConflict, fmt.Sprintf("found different TLS options for routers on the same host %s, so the default ones are used", p.host),
+					c.warn(d, "tls.options", config.CodeConflict, fmt.Sprintf("found different TLS options for routers on the same host %s, so %s", p.host, used),
 						"give all routers of a host the same options")
 				}
 			}
@@ -154,14 +162,53 @@ func (c *compiler) tlsOptions() {
 		}
 		for name := range byOptions {
 			if name == defaultOptions {
-				continue
-			}
-			// One map serves all entry points; should two differ, the choice must not be chance.
-			if old := c.table.hostOptions[p.host]; old == "" || name < old {
-				c.table.hostOptions[p.host] = name
+				plain = append(plain, p.host)
+			} else {
+				c.giveOptions(p.host, name)
 			}
 		}
 	}
+	// One map serves all entry points: what one of them asks of a host's clients, all do.
+	for _, host := range plain {
+		if o := c.table.hostOptions[host]; o != "" && c.asksForCertificates(defaultOptions) && !c.asksForCertificates(o) {
+			c.table.memo.contested[host] = true
+			delete(c.table.hostOptions, host)
+		}
+	}
+}
+
+// giveOptions notes the options of a host. Should two entry points differ, the choice must
+// not be chance, nor take a demand for client certificates away.
+func (c *compiler) giveOptions(host, name string) {
+	old := c.table.hostOptions[host]
+	was, is := c.asksForCertificates(old), c.asksForCertificates(name)
+	if old == "" || is && !was || is == was && name < old {
+		c.table.hostOptions[host] = name
+	}
+}
+
+// strictest is the first by name of the options that demand client certificates, or "".
+func (c *compiler) strictest(byOptions map[string][]*routerDraft) string {
+	for _, name := range slices.Sorted(maps.Keys(byOptions)) {
+		if name != defaultOptions && c.asksForCertificates(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+func (c *compiler) asksForCertificates(name string) bool {
+	t := c.in.Config.TLS
+	if t == nil || t.Options[name] == nil {
+		return false
+	}
+	switch a := t.Options[name].ClientAuth; strings.ToLower(a.ClientAuthType) {
+	case "":
+		return len(a.CAFiles) > 0
+	case "noclientcert", "requestclientcert", "verifyclientcertifgiven":
+		return false
+	}
+	return true
 }
 
 // optionsAt returns the options of hosts, for the check of requests on an entry point.

@@ -46,6 +46,46 @@ func TestTLSOptionsOfHosts(t *testing.T) {
 	}
 }
 
+// A demand for client certificates outlasts whatever another router says of the same host:
+// anybody who may write labels could take it away else.
+func TestClientCertificatesAreStillAskedFor(t *testing.T) {
+	own := func(options string, entryPoint string) *config.Router {
+		return &config.Router{Rule: "Host(`a.test`)", Service: "s", EntryPoints: []string{entryPoint}, TLS: &config.RouterTLS{Options: options}}
+	}
+	cas := config.ClientAuth{CAFiles: []config.FileOrContent{"ca.pem"}}
+	required := config.ClientAuth{CAFiles: []config.FileOrContent{"ca.pem"}, ClientAuthType: "RequireAndVerifyClientCert"}
+	optional := config.ClientAuth{CAFiles: []config.FileOrContent{"ca.pem"}, ClientAuthType: "VerifyClientCertIfGiven"}
+	for name, c := range map[string]struct {
+		def                   config.ClientAuth
+		owner, other, otherEP string
+		want                  string
+	}{
+		"beside none":                         {owner: "mtls@x", other: "", otherEP: "websecure", want: "mtls@x"},
+		"beside weak ones":                    {owner: "mtls@x", other: "weak", otherEP: "websecure", want: "mtls@x"},
+		"beside weak ones elsewhere":          {owner: "mtls@x", other: "a-weak", otherEP: "web", want: "mtls@x"},
+		"beside optional ones":                {owner: "mtls@x", other: "optional", otherEP: "websecure", want: "mtls@x"},
+		"by the type":                         {owner: "typed@x", other: "weak", otherEP: "websecure", want: "typed@x"},
+		"none demanded":                       {owner: "a-weak@x", other: "weak", otherEP: "websecure", want: ""},
+		"by the default ones":                 {def: cas, owner: "", other: "weak", otherEP: "websecure", want: ""},
+		"by the default ones, weak elsewhere": {def: cas, owner: "", other: "weak", otherEP: "web", want: ""},
+		"default ones not, weak elsewhere":    {owner: "", other: "weak", otherEP: "web", want: "weak@y"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(&config.HTTP{
+				Routers:  map[string]*config.Router{"owner@x": own(c.owner, "websecure"), "other@y": own(c.other, c.otherEP)},
+				Services: map[string]*config.Service{"s@x": lb(), "s@y": lb()},
+			})
+			in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{
+				"default": {ClientAuth: c.def}, "mtls@x": {ClientAuth: cas}, "typed@x": {ClientAuth: required},
+				"weak@y": {}, "a-weak@y": {}, "a-weak@x": {}, "optional@y": {ClientAuth: optional},
+			}}
+			if got := Compile(in).HostOptions()["a.test"]; got != c.want {
+				t.Errorf("options %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestCertificates(t *testing.T) {
 	tlsFor := func(r string, d ...config.Domain) *config.RouterTLS {
 		return &config.RouterTLS{CertResolver: r, Domains: d}

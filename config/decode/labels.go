@@ -3,6 +3,7 @@ package decode
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -107,6 +108,7 @@ func (w *walker) decodeLabels(labels map[string]string) (*config.Dynamic, Extra)
 		w.put(dest, path, key, labels[key], ours)
 	}
 	w.refusals(root, &extra)
+	w.ownOptions(root)
 	w.fill(reflect.ValueOf(&dyn).Elem(), root, nil)
 	w.extra(own, &extra)
 	w.failClosed(&dyn)
@@ -234,6 +236,29 @@ func (w *walker) refusals(root *node, extra *Extra) {
 			lb.kids = kids
 		}
 	}
+}
+
+// ownOptions takes away the TLS options "default": they hold for the hosts of everybody who
+// names none, and may ask for client certificates. A container's labels must not change that.
+func (w *walker) ownOptions(root *node) {
+	tls := root.child("tls", true)
+	if tls == nil {
+		return
+	}
+	options := tls.child("options", true)
+	if options == nil {
+		return
+	}
+	options.kids = slices.DeleteFunc(options.kids, func(o *node) bool {
+		if base, _, _ := strings.Cut(o.key, "@"); !strings.EqualFold(base, "default") {
+			return false
+		}
+		o.leaves(func(n *node) {
+			w.problem(n, config.CodeUnsupported, "labels cannot set the default TLS options: they hold for everybody",
+				"give the options another name and the router tls.options=NAME, or write them to a file")
+		})
+		return true
+	})
 }
 
 // refuse makes the last problem the reason to leave the container out.

@@ -54,6 +54,13 @@ func TestLabels(t *testing.T) {
 		{"a router of wrong labels only is none", map[string]string{
 			"traefik.http.routers.a.colour": "red",
 		}, `{}`, "unknown_key traefik.http.routers.a.colour; known keys: entryPoints, middlewares, service, rule, ruleSyntax, priority, tls, observability\n"},
+		{"default TLS options hold for everybody", map[string]string{
+			"sluice.tls.options.default.minVersion":                     "VersionTLS10",
+			"sluice.tls.options.DEFAULT@file.clientAuth.clientAuthType": "NoClientCert",
+			"sluice.tls.options.own.minVersion":                         "VersionTLS13",
+		}, `{"tls":{"options":{"own":{"minVersion":"VersionTLS13","clientAuth":{},"alpnProtocols":["h2","http/1.1","acme-tls/1"]}}}}`,
+			"not_supported sluice.tls.options.DEFAULT@file.clientAuth.clientAuthType; give the options another name and the router tls.options=NAME, or write them to a file\n" +
+				"not_supported sluice.tls.options.default.minVersion; give the options another name and the router tls.options=NAME, or write them to a file\n"},
 		{"wrong value", map[string]string{
 			"traefik.http.routers.a.rule":     "x",
 			"traefik.http.routers.a.priority": "high",

@@ -34,7 +34,7 @@ type basic struct {
 // NewBasic asks for a user and password (RFC 7617). name is the middleware's, for what it
 // remembers in state.
 func NewBasic(name string, cfg *config.BasicAuth, state *memory.State, warn option.Warn) (exchange.Op, error) {
-	entries, err := load(cfg.UsersFile, cfg.Users)
+	entries, err := load(name, cfg.UsersFile, cfg.Users)
 	if err != nil {
 		return nil, err
 	}

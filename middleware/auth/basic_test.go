@@ -171,6 +171,20 @@ func TestBasicErrorsAndWarnings(t *testing.T) {
 			t.Errorf("the error shows a hash: %v", err)
 		}
 	}
+	t.Setenv("BASIC_TEST_TOKEN", "env-token")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("file-token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What a label can name it must not be able to show.
+	for file, name := range map[string]string{"env:BASIC_TEST_TOKEN": "m@docker", secret: "m@docker", "env:BASIC_TEST_USERS": "m@swarm"} {
+		if _, err := NewBasic(name, &config.BasicAuth{UsersFile: file}, nil, nil); err == nil || strings.Contains(err.Error(), "token") {
+			t.Errorf("%s by label: %v", file, err)
+		}
+		if _, err := NewDigest(name, &config.DigestAuth{UsersFile: file}, nil, nil); err == nil || strings.Contains(err.Error(), "token") {
+			t.Errorf("%s by label: %v", file, err)
+		}
+	}
 	var said []string
 	_, err := NewBasic("m", &config.BasicAuth{Users: everyHash}, nil, func(_, text, _ string) { said = append(said, text) })
 	if all := strings.Join(said, "\n"); err != nil || len(said) != 3 || !strings.Contains(all, `"dd"`) || !strings.Contains(all, `"plain"`) || !strings.Contains(all, `"s6"`) {

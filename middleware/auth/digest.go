@@ -27,7 +27,7 @@ type digest struct {
 
 // NewDigest asks for a user and password (RFC 2617, MD5, qop=auth).
 func NewDigest(name string, cfg *config.DigestAuth, state *memory.State, warn option.Warn) (exchange.Op, error) {
-	entries, err := load(cfg.UsersFile, cfg.Users)
+	entries, err := load(name, cfg.UsersFile, cfg.Users)
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,13 @@ type entry struct {
 
 // load returns the entries of a file followed by those of the list; later ones win. A file
 // named "env:NAME" is the content of that environment variable. Docker secrets are files
-// below /run/secrets.
-func load(file string, list []string) ([]entry, error) {
+// below /run/secrets. The environment is not for the middlewares of labels: what it holds
+// is the router's own. name is the middleware's.
+func load(name, file string, list []string) ([]entry, error) {
 	var out []entry
+	if strings.HasPrefix(file, "env:") && (strings.HasSuffix(name, "@docker") || strings.HasSuffix(name, "@swarm")) {
+		return nil, option.Errorf("usersFile", "write users=name:hash, or the middleware to a file", "labels cannot name a variable of the router's environment")
+	}
 	if file != "" {
 		text, err := read(file)
 		if err != nil {
@@ -68,8 +72,12 @@ func read(file string) (string, error) {
 	return string(b), nil
 }
 
-// lineError says what is wrong with a line without showing its hash.
+// lineError says what is wrong with a line without showing its hash. Nothing is shown of a
+// file: it may be another one than was meant, and hold nothing but a secret.
 func lineError(e entry, want string) error {
+	if e.field == "usersFile" {
+		return option.Errorf(e.field, "write "+want, "an entry is not %s", want)
+	}
 	name, _, _ := strings.Cut(e.line, ":")
 	if len(name) > 40 {
 		name = name[:40] + "..."
