@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -331,7 +332,8 @@ func TestBadOptionsAreRefused(t *testing.T) {
 		"no host":  balancer("http://"),
 		"strategy": {Strategy: "fastest"},
 		"weight":   {Servers: []config.Server{{URL: "http://a", Weight: &neg}}},
-		"health":   {HealthCheck: &config.HealthCheck{Interval: 0, Timeout: 1}},
+		"port":     {HealthCheck: &config.HealthCheck{Interval: 1, Timeout: 1, Port: 70000}},
+		"status":   {HealthCheck: &config.HealthCheck{Interval: 1, Timeout: 1, Status: 99}},
 		"url path": {HealthCheck: &config.HealthCheck{Interval: 1, Timeout: 1, Path: "http://other/"}},
 	} {
 		if _, err := NewBook(nil, Events{}).Begin().Service("s", c, tr); err == nil {
@@ -414,5 +416,54 @@ func TestLeastTimeAsksAgain(t *testing.T) {
 		if got := ask(0, exchange.OK); got == failed {
 			t.Fatalf("%s was asked again at once", failed)
 		}
+	}
+}
+
+// Times and modes that are none are replaced by the defaults, and said so: a site must not be
+// away for them.
+func TestOddHealthOptions(t *testing.T) {
+	zero := config.Duration(0)
+	for name, c := range map[string]struct {
+		hc   config.HealthCheck
+		warn string
+	}{
+		"good":              {config.HealthCheck{Interval: 1e9, Timeout: 2e9, Mode: "GRPC"}, ""},
+		"interval":          {config.HealthCheck{Interval: -1, Timeout: 1e9}, "30s is used"},
+		"timeout":           {config.HealthCheck{Interval: 1e9}, "5s is used"},
+		"unhealthyInterval": {config.HealthCheck{Interval: 1e9, Timeout: 1e9, UnhealthyInterval: &zero}, "30s is used"},
+		"mode":              {config.HealthCheck{Interval: 1e9, Timeout: 1e9, Mode: "tcpish"}, "http is used"},
+	} {
+		lb := mustBuild(t, NewBook(nil, Events{}), "s", &config.LoadBalancer{Servers: []config.Server{{URL: "http://a"}}, HealthCheck: &c.hc})
+		h := lb.health
+		if h.Interval <= 0 || h.Timeout <= 0 || h.UnhealthyInterval != nil && *h.UnhealthyInterval <= 0 || h.Mode == "tcpish" {
+			t.Errorf("%s: %+v", name, h)
+		}
+		if w := lb.Warning(); (w == "") != (c.warn == "") || !strings.Contains(w, c.warn) || !strings.Contains(w, strings.TrimPrefix(name, "good")) && w != "" {
+			t.Errorf("%s: warning %q", name, w)
+		}
+	}
+}
+
+// A request that went well makes up for failures before it.
+func TestPassiveHealthForgives(t *testing.T) {
+	c := balancer("http://a")
+	c.PassiveHealthCheck = &config.PassiveHealthCheck{FailureWindow: config.Duration(time.Hour), MaxFailedAttempts: 3}
+	lb := mustBuild(t, NewBook(nil, Events{}), "s", c)
+	ask := func(status int) bool {
+		ex := request()
+		if ep, _ := lb.Pick(ex); ep == nil {
+			return false
+		}
+		ex.Resp.Status = status
+		ex.Release(exchange.OK)
+		return true
+	}
+	for i, status := range []int{500, 503, 200, 500, 500, 404, 502, 599, 200, 500, 500, 500} {
+		if !ask(status) {
+			t.Fatalf("out after %d requests", i)
+		}
+	}
+	if ask(200) {
+		t.Error("three failures in a row change nothing")
 	}
 }

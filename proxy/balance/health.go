@@ -7,29 +7,58 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
+// healthOptions returns the check that is run: what is no time and no mode is replaced by the
+// default, as in the reference, and warn says so. What can never work is an error.
+func healthOptions(hc *config.HealthCheck) (used *config.HealthCheck, warn string, err error) {
+	if hc == nil {
+		return nil, "", nil
+	}
+	if err := checkHealthOptions(hc); err != nil {
+		return nil, "", err
+	}
+	var standard config.HealthCheck
+	standard.SetDefaults()
+	cp := *hc
+	var odd []string
+	for _, d := range []struct {
+		name string
+		v    *config.Duration
+		to   config.Duration
+	}{{"interval", &cp.Interval, standard.Interval}, {"timeout", &cp.Timeout, standard.Timeout}} {
+		if *d.v <= 0 {
+			odd = append(odd, fmt.Sprintf("healthCheck.%s %s is not above zero; %s is used", d.name, *d.v, d.to))
+			*d.v = d.to
+		}
+	}
+	if u := cp.UnhealthyInterval; u != nil && *u <= 0 {
+		odd = append(odd, fmt.Sprintf("healthCheck.unhealthyInterval %s is not above zero; %s is used", *u, standard.Interval))
+		cp.UnhealthyInterval = &standard.Interval
+	}
+	switch strings.ToLower(cp.Mode) {
+	case "", "http", "grpc":
+	default:
+		odd = append(odd, fmt.Sprintf("healthCheck.mode %q is not http or grpc; http is used", cp.Mode))
+		cp.Mode = standard.Mode
+	}
+	if len(odd) == 0 {
+		return hc, "", nil
+	}
+	return &cp, strings.Join(odd, "; "), nil
+}
+
 func checkHealthOptions(hc *config.HealthCheck) error {
 	switch {
-	case hc.Interval <= 0:
-		return fmt.Errorf("healthCheck.interval %s is not above zero", hc.Interval)
-	case hc.Timeout <= 0:
-		return fmt.Errorf("healthCheck.timeout %s is not above zero", hc.Timeout)
-	case hc.UnhealthyInterval != nil && *hc.UnhealthyInterval <= 0:
-		return fmt.Errorf("healthCheck.unhealthyInterval %s is not above zero", *hc.UnhealthyInterval)
 	case hc.Port < 0 || hc.Port > 65535:
 		return fmt.Errorf("healthCheck.port %d is not between 1 and 65535", hc.Port)
 	case hc.Status != 0 && (hc.Status < 100 || hc.Status > 599):
 		return fmt.Errorf("healthCheck.status %d is not an HTTP status", hc.Status)
-	}
-	switch strings.ToLower(hc.Mode) {
-	case "", "http", "grpc":
-	default:
-		return fmt.Errorf("healthCheck.mode %q is not http or grpc", hc.Mode)
 	}
 	switch strings.ToLower(hc.Scheme) {
 	case "", "http", "https", "h2c":
@@ -90,7 +119,7 @@ func (b *Book) reconcile(ctx context.Context, wg *sync.WaitGroup) {
 
 func (b *Book) reconcileOne(ctx context.Context, wg *sync.WaitGroup, name string) {
 	lb, c := b.balancers[name], b.checks[name]
-	if c != nil && (lb == nil || lb.cfg.HealthCheck == nil || checkKey(lb) != c.finger) {
+	if c != nil && (lb == nil || lb.health == nil || checkKey(lb) != c.finger) {
 		c.cancel()
 		delete(b.checks, name)
 		c = nil
@@ -98,7 +127,7 @@ func (b *Book) reconcileOne(ctx context.Context, wg *sync.WaitGroup, name string
 	if lb == nil || c != nil {
 		return
 	}
-	if lb.cfg.HealthCheck == nil {
+	if lb.health == nil {
 		for _, ep := range lb.eps {
 			ep.Down.Store(false)
 		}
@@ -117,7 +146,7 @@ func (b *Book) reconcileOne(ctx context.Context, wg *sync.WaitGroup, name string
 
 func checkKey(lb *LoadBalancer) string {
 	var s strings.Builder
-	s.WriteString(fingerprint(lb.cfg.HealthCheck))
+	s.WriteString(fingerprint(lb.health))
 	for _, ep := range lb.eps {
 		fmt.Fprintf(&s, " %d", ep.ID)
 	}
@@ -127,7 +156,7 @@ func checkKey(lb *LoadBalancer) string {
 // watch probes one server: at once, then each interval. The reference waits a whole
 // interval before its first probe, in which a dead server gets requests.
 func (b *Book) watch(ctx context.Context, lb *LoadBalancer, ep *exchange.Endpoint) {
-	hc := lb.cfg.HealthCheck
+	hc := lb.health
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -161,6 +190,8 @@ type passive struct {
 	window time.Duration
 	max    int
 
+	some atomic.Bool // fails is not empty
+
 	mu    sync.Mutex
 	fails map[*exchange.Endpoint][]int64
 }
@@ -169,9 +200,19 @@ func newPassive(p *config.PassiveHealthCheck, n int) *passive {
 	return &passive{window: time.Duration(p.FailureWindow), max: p.MaxFailedAttempts, fails: make(map[*exchange.Endpoint][]int64, n)}
 }
 
-// note counts a failed request: no answer, or a server error (5xx) as in the reference.
+// note counts a failed request: no answer, or a server error (5xx). One that went well
+// makes up for those before it, as in the reference.
 func (p *passive) note(eps []*exchange.Endpoint, ep *exchange.Endpoint, o exchange.Outcome, status int) {
-	if o == exchange.Aborted || (o == exchange.OK && status < 500) {
+	switch {
+	case o == exchange.Aborted:
+		return
+	case o == exchange.OK && status < 500:
+		if p.some.Load() {
+			p.mu.Lock()
+			delete(p.fails, ep)
+			p.some.Store(len(p.fails) > 0)
+			p.mu.Unlock()
+		}
 		return
 	}
 	now := time.Now().UnixNano()
@@ -198,4 +239,5 @@ func (p *passive) note(eps []*exchange.Endpoint, ep *exchange.Endpoint, o exchan
 		kept = kept[:0]
 	}
 	p.fails[ep] = kept
+	p.some.Store(true)
 }

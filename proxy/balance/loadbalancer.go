@@ -35,6 +35,8 @@ type LoadBalancer struct {
 	rot      *rotation
 	sticky   *sticky
 	passive  *passive
+	health   *config.HealthCheck // what is run; nil for none
+	warning  string
 	flush    time.Duration
 	dropHost bool
 	hold     time.Duration
@@ -139,10 +141,9 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		}
 		lb.passive = newPassive(p, len(lb.eps))
 	}
-	if hc := cfg.HealthCheck; hc != nil {
-		if err := checkHealthOptions(hc); err != nil {
-			return nil, err
-		}
+	var err error
+	if lb.health, lb.warning, err = healthOptions(cfg.HealthCheck); err != nil {
+		return nil, err
 	}
 	d.book.mu.Lock()
 	lb.rot = d.book.positions[name]

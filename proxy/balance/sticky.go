@@ -109,7 +109,14 @@ func (lb *LoadBalancer) CookieName() string { return lb.sticky.cookieName() }
 func (g *group) CookieName() string { return g.sticky.cookieName() }
 
 // Warning tells what works but is hardly meant, or "".
-func (lb *LoadBalancer) Warning() string { return lb.sticky.warn() }
+func (lb *LoadBalancer) Warning() string {
+	if w := lb.sticky.warn(); w != "" && lb.warning != "" {
+		return w + "; " + lb.warning
+	} else if w != "" {
+		return w
+	}
+	return lb.warning
+}
 
 // Warning tells what works but is hardly meant, or "".
 func (g *group) Warning() string { return g.sticky.warn() }

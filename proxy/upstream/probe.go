@@ -105,7 +105,9 @@ func setProbeHeaders(req *http.Request, hc *config.HealthCheck) {
 	}
 	for k, v := range hc.Headers {
 		if strings.EqualFold(k, "Host") {
-			req.Host = v
+			if hc.Hostname == "" {
+				req.Host = v
+			}
 			continue
 		}
 		req.Header.Set(k, v)
