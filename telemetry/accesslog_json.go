@@ -1,220 +1,177 @@
 package telemetry
 
 import (
+	"bytes"
 	"crypto/tls"
 	"net/textproto"
 	"strconv"
 	"time"
 )
 
-// appendJSONLine writes the fields in the order of their names, as the reference does.
+// lineOfJSON is a line of JSON that is being written: the fields in the order of their names,
+// as the reference has them. What has no value is left out.
+type lineOfJSON struct {
+	b []byte
+	f *format
+}
+
 func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) []byte {
-	dst = append(dst, '{')
-	for i := range fEntryPointName {
-		dst = f.jsonField(dst, i, r, count, c)
-	}
-	dst = f.jsonHeaders(dst, "downstream_", r.ResponseHeaders)
-	dst = f.jsonField(dst, fEntryPointName, r, count, c)
-	dst = append(dst, `"level":"info","msg":"",`...)
-	dst = f.jsonHeaders(dst, "origin_", r.OriginHeaders)
-	dst = f.jsonHeaders(dst, "request_", r.RequestHeaders)
-	dst = f.jsonField(dst, fSpanIDNew, r, count, c)
-	dst = append(dst, `"time":"`...)
+	l := lineOfJSON{append(dst, '{'), f}
+	l.client(r)
+	l.number(fDownstreamContentSize, r.downstreamSize())
+	l.number(fDownstreamStatus, int64(r.Status))
+	l.number(fDuration, r.Duration)
+	l.origin(r)
+	l.text(fReason, r.Reason)
+	l.request(f, r, count)
+	l.number(fRetryAttempts, int64(r.Retries))
+	l.text(fRouterName, r.Router)
+	l.text(fServiceAddr, r.ServerAddr)
+	l.text(fServiceName, r.balancer())
+	l.text(fServiceURL, r.ServerURL)
+	l.text(fSpanID, r.SpanID)
+	l.start(r, c)
+	l.tls(r)
+	l.text(fTraceID, r.TraceID)
+	l.b = f.jsonHeaders(l.b, "downstream_", r.ResponseHeaders)
+	l.text(fEntryPointName, r.EntryPoint)
+	l.b = append(l.b, `"level":"info","msg":"",`...)
+	l.b = f.jsonHeaders(l.b, "origin_", r.OriginHeaders)
+	l.b = f.jsonHeaders(l.b, "request_", r.RequestHeaders)
+	l.text(fSpanIDNew, r.SpanID)
+	l.b = append(l.b, `"time":"`...)
 	c.set(floorSecond(r.Start + r.Duration))
-	dst = append(dst, c.local...)
-	dst = append(dst, c.zone...)
-	dst = append(dst, '"', ',')
-	dst = f.jsonField(dst, fTraceIDNew, r, count, c)
-	dst[len(dst)-1] = '}'
-	return append(dst, '\n')
+	l.b = append(l.b, c.local...)
+	l.b = append(l.b, c.zone...)
+	l.b = append(l.b, '"', ',')
+	l.text(fTraceIDNew, r.TraceID)
+	l.b[len(l.b)-1] = '}'
+	return append(l.b, '\n')
 }
 
-// jsonField appends `"Name":value,`, or nothing where there is no value.
-func (f *format) jsonField(dst []byte, which field, r *Record, count uint64, c *clock) []byte {
-	if f.drops[which] {
-		return dst
+func (l *lineOfJSON) text(which field, s string) {
+	if s == "" || l.f.drops[which] {
+		return
 	}
-	at := len(dst)
-	dst = append(dst, f.keys[which]...)
-	start := len(dst)
-	dst = f.jsonValue(dst, which, r, count, c)
-	if len(dst) == start {
-		return dst[:at]
-	}
-	return append(dst, ',')
+	l.b = append(l.b, l.f.keys[which]...)
+	l.b = append(appendJSON(l.b, s), ',')
 }
 
-// jsonValue appends the value of a field, or nothing where there is none.
-func (f *format) jsonValue(dst []byte, which field, r *Record, count uint64, c *clock) []byte {
-	switch which {
-	case fClientAddr, fClientHost, fClientPort, fClientUsername:
-		return jsonClient(dst, which, r)
-	case fDownstreamContentSize:
-		return strconv.AppendInt(dst, r.downstreamSize(), 10)
-	case fDownstreamStatus:
-		return strconv.AppendInt(dst, int64(r.Status), 10)
-	case fDuration:
-		return strconv.AppendInt(dst, r.Duration, 10)
-	case fGzipRatio, fOriginContentSize, fOriginDuration, fOriginStatus, fOverhead:
-		return jsonOrigin(dst, which, r)
-	case fReason:
-		return jsonText(dst, r.Reason)
-	case fRequestContentSize:
-		return strconv.AppendInt(dst, r.RequestBytes, 10)
-	case fRequestCount:
-		return strconv.AppendUint(dst, count, 10)
-	case fRequestAddr, fRequestHost, fRequestPort, fRequestMethod, fRequestProtocol, fRequestScheme:
-		return jsonRequest(dst, which, r)
-	case fRequestPath:
-		dst = append(dst, '"')
-		dst = f.appendPath(dst, r.Target, appendJSONInner)
-		return append(dst, '"')
-	case fRetryAttempts:
-		return strconv.AppendInt(dst, int64(r.Retries), 10)
-	case fRouterName:
-		return jsonText(dst, r.Router)
-	case fServiceAddr:
-		return jsonText(dst, r.ServerAddr)
-	case fServiceName:
-		return jsonText(dst, r.balancer())
-	case fServiceURL:
-		return jsonText(dst, r.ServerURL)
-	case fStartLocal, fStartUTC:
-		return jsonStart(dst, which, r, c)
-	case fTLSCipher, fTLSClientSubject, fTLSVersion:
-		return jsonTLS(dst, which, r)
-	case fSpanID, fSpanIDNew:
-		return jsonText(dst, r.SpanID)
-	case fTraceID, fTraceIDNew:
-		return jsonText(dst, r.TraceID)
-	case fEntryPointName:
-		return jsonText(dst, r.EntryPoint)
+// plain is text for what needs no escapes.
+func (l *lineOfJSON) plain(which field, s []byte) {
+	if l.f.drops[which] {
+		return
 	}
-	return dst
+	l.b = append(append(l.b, l.f.keys[which]...), '"')
+	l.b = append(append(l.b, s...), '"', ',')
 }
 
-func jsonText(dst []byte, s string) []byte {
-	if s == "" {
-		return dst
+func (l *lineOfJSON) number(which field, n int64) {
+	if l.f.drops[which] {
+		return
 	}
-	return appendJSON(dst, s)
+	l.b = append(l.b, l.f.keys[which]...)
+	l.b = append(strconv.AppendInt(l.b, n, 10), ',')
 }
 
-// appendJSONInner appends s escaped for a JSON string, without its quotes.
-func appendJSONInner(dst []byte, s string) []byte {
-	at := len(dst)
-	dst = appendJSON(dst, s)
-	copy(dst[at:], dst[at+1:len(dst)-1])
-	return dst[:len(dst)-2]
+func (l *lineOfJSON) client(r *Record) {
+	var text [64]byte
+	addr, host, port := []byte("-"), []byte("-"), []byte("-")
+	if r.Peer.IsValid() {
+		addr = appendAddr(text[:0], r.Peer)
+		colon := bytes.LastIndexByte(addr, ':')
+		host, port = bytes.Trim(addr[:colon], "[]"), addr[colon+1:]
+	}
+	l.plain(fClientAddr, addr)
+	if r.ForwardedFor != "" {
+		l.text(fClientHost, r.ForwardedFor)
+	} else {
+		l.plain(fClientHost, host)
+	}
+	l.plain(fClientPort, port)
+	if r.User == "" {
+		l.text(fClientUsername, "-")
+	} else {
+		l.text(fClientUsername, r.User)
+	}
 }
 
-func jsonClient(dst []byte, which field, r *Record) []byte {
-	switch which {
-	case fClientUsername:
-		if r.User == "" {
-			return append(dst, `"-"`...)
-		}
-		return appendJSON(dst, r.User)
-	case fClientHost:
-		if r.ForwardedFor != "" {
-			return appendJSON(dst, r.ForwardedFor)
-		}
-	}
-	if !r.Peer.IsValid() {
-		return append(dst, `"-"`...)
-	}
-	dst = append(dst, '"')
-	switch which {
-	case fClientAddr:
-		dst = appendAddr(dst, r.Peer)
-	case fClientHost:
-		dst = r.Peer.Addr().Unmap().AppendTo(dst)
-	case fClientPort:
-		dst = strconv.AppendUint(dst, uint64(r.Peer.Port()), 10)
-	}
-	return append(dst, '"')
-}
-
-func jsonRequest(dst []byte, which field, r *Record) []byte {
-	switch which {
-	case fRequestAddr:
-		return appendJSON(dst, r.Host)
-	case fRequestHost:
-		host, _ := hostPort(r.Host)
-		return appendJSON(dst, host)
-	case fRequestPort:
-		_, port := hostPort(r.Host)
-		return appendJSON(dst, port)
-	case fRequestMethod:
-		return appendJSON(dst, r.Method)
-	case fRequestProtocol:
-		return appendJSON(dst, r.Proto)
-	case fRequestScheme:
-		if r.TLSVersion != 0 {
-			return append(dst, `"https"`...)
-		}
-		return append(dst, `"http"`...)
-	}
-	return dst
-}
-
-// jsonOrigin tells of the service's own answer. Where it made none (a refused dial), the
-// edge's answer in its place counts as it, as in the reference.
-func jsonOrigin(dst []byte, which field, r *Record) []byte {
-	reached := r.reached()
-	if which == fOverhead {
-		if reached {
-			return strconv.AppendInt(dst, max(0, r.Duration-r.OriginDuration), 10)
-		}
-		return strconv.AppendInt(dst, r.Duration, 10)
-	}
-	if !reached {
-		return dst
+// origin tells of the service's own answer. Where it made none (a refused dial), the edge's
+// answer in its place counts as it, as in the reference.
+func (l *lineOfJSON) origin(r *Record) {
+	if !r.reached() {
+		l.number(fOverhead, r.Duration)
+		return
 	}
 	status, size := r.OriginStatus, r.OriginBytes
 	if status == 0 {
 		status, size = r.Status, r.ResponseBytes
 	}
-	switch which {
-	case fOriginContentSize:
-		return strconv.AppendInt(dst, size, 10)
-	case fOriginDuration:
-		return strconv.AppendInt(dst, r.OriginDuration, 10)
-	case fOriginStatus:
-		return strconv.AppendInt(dst, int64(status), 10)
-	case fGzipRatio:
-		if size != r.ResponseBytes && r.ResponseBytes != 0 {
-			return strconv.AppendFloat(dst, float64(size)/float64(r.ResponseBytes), 'g', -1, 64)
-		}
+	if size != r.ResponseBytes && r.ResponseBytes != 0 && !l.f.drops[fGzipRatio] {
+		l.b = append(l.b, l.f.keys[fGzipRatio]...)
+		l.b = append(strconv.AppendFloat(l.b, float64(size)/float64(r.ResponseBytes), 'g', -1, 64), ',')
 	}
-	return dst
+	l.number(fOriginContentSize, size)
+	l.number(fOriginDuration, r.OriginDuration)
+	l.number(fOriginStatus, int64(status))
+	l.number(fOverhead, max(0, r.Duration-r.OriginDuration))
 }
 
-func jsonStart(dst []byte, which field, r *Record, c *clock) []byte {
-	nano := r.Start % int64(time.Second)
-	dst = append(dst, '"')
-	if which == fStartUTC {
-		dst = append(dst, c.utc...)
-		dst = appendNano(dst, nano)
-		return append(dst, 'Z', '"')
+func (l *lineOfJSON) request(f *format, r *Record, count uint64) {
+	host, port := hostPort(r.Host)
+	if r.Host == "" && !f.drops[fRequestAddr] {
+		l.plain(fRequestAddr, nil)
 	}
-	dst = append(dst, c.local...)
-	dst = appendNano(dst, nano)
-	dst = append(dst, c.zone...)
-	return append(dst, '"')
+	l.text(fRequestAddr, r.Host)
+	l.number(fRequestContentSize, r.RequestBytes)
+	l.number(fRequestCount, int64(count))
+	l.text(fRequestHost, host)
+	l.text(fRequestMethod, r.Method)
+	if !f.drops[fRequestPath] {
+		l.b = append(append(l.b, f.keys[fRequestPath]...), '"')
+		l.b = append(f.appendPath(l.b, r.Target, appendJSONInner), '"', ',')
+	}
+	l.text(fRequestPort, port)
+	l.text(fRequestProtocol, r.Proto)
+	if r.TLSVersion != 0 {
+		l.text(fRequestScheme, "https")
+	} else {
+		l.text(fRequestScheme, "http")
+	}
 }
 
-func jsonTLS(dst []byte, which field, r *Record) []byte {
+func (l *lineOfJSON) start(r *Record, c *clock) {
+	var text [80]byte
+	nano := appendNano(text[:0], r.Start%int64(time.Second))
+	if !l.f.drops[fStartLocal] {
+		l.b = append(append(l.b, l.f.keys[fStartLocal]...), '"')
+		l.b = append(append(append(l.b, c.local...), nano...), c.zone...)
+		l.b = append(l.b, '"', ',')
+	}
+	if !l.f.drops[fStartUTC] {
+		l.b = append(append(l.b, l.f.keys[fStartUTC]...), '"')
+		l.b = append(append(append(l.b, c.utc...), nano...), 'Z', '"', ',')
+	}
+}
+
+func (l *lineOfJSON) tls(r *Record) {
 	if r.TLSVersion == 0 {
-		return dst
+		return
 	}
-	switch which {
-	case fTLSVersion:
-		return appendJSON(dst, tlsVersionName(r.TLSVersion))
-	case fTLSCipher:
-		return appendJSON(dst, tls.CipherSuiteName(r.TLSCipher))
+	l.text(fTLSCipher, tls.CipherSuiteName(r.TLSCipher))
+	l.text(fTLSClientSubject, r.TLSClientSubject)
+	l.text(fTLSVersion, tlsVersionName(r.TLSVersion))
+}
+
+// appendJSONInner appends s escaped for a JSON string, without its quotes.
+func appendJSONInner(dst []byte, s string) []byte {
+	if isPlain(s) {
+		return append(dst, s...)
 	}
-	return jsonText(dst, r.TLSClientSubject)
+	at := len(dst)
+	dst = appendJSON(dst, s)
+	copy(dst[at:], dst[at+1:len(dst)-1])
+	return dst[:len(dst)-2]
 }
 
 // jsonHeaders appends each kept name once, its values joined by commas.

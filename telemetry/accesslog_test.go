@@ -327,3 +327,17 @@ func FuzzAccessLog(f *testing.F) {
 		}
 	})
 }
+
+// TestIsPlain compares with a look at each byte, for every byte at every place.
+func TestIsPlain(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			b := []byte("abcdefghij ~}{[]!09z")
+			b[at] = byte(c)
+			want := c >= 0x20 && c < 0x7f && c != '"' && c != '\\'
+			if got := isPlain(string(b)); got != want {
+				t.Fatalf("byte %#x at %d: %v", c, at, got)
+			}
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package telemetry
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"unicode/utf8"
+	"unsafe"
+)
 
 const hexDigits = "0123456789abcdef"
 
@@ -46,9 +50,34 @@ func upperHex(n byte) byte {
 	return 'A' + n - 10
 }
 
+// isPlain reports whether s stands for itself in a JSON string: ASCII without control
+// characters, quotes and backslashes. It looks at eight bytes at a time. A borrow between
+// bytes can make a plain byte look otherwise, but only behind one that is not plain.
+func isPlain(s string) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	for len(b) >= 8 {
+		w := binary.LittleEndian.Uint64(b)
+		quote, slash, del := w^(ones*'"'), w^(ones*'\\'), w^(ones*0x7f)
+		if (w|(w-ones*0x20)|(quote-ones)|(slash-ones)|(del-ones))&tops != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 // appendJSON appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
 func appendJSON(dst []byte, s string) []byte {
 	dst = append(dst, '"')
+	if isPlain(s) {
+		return append(append(dst, s...), '"')
+	}
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
