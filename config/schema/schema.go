@@ -68,7 +68,14 @@ func Labels() []Key {
 		Key{Path: "traefik.docker.lbswarm", Type: "boolean", Default: "false", Text: "Use the Swarm service's virtual address instead of its tasks."},
 		Key{Path: "traefik.docker.allownonrunning", Type: "boolean", Default: "false", Text: "Keep the routers of a container that is not running; they answer 503."},
 		Key{Path: "traefik.swarm.network", Type: "text", Text: "The network the service's tasks are reached on."},
-		Key{Path: "traefik.swarm.lbswarm", Type: "boolean", Default: "false", Text: "Use the Swarm service's virtual address instead of its tasks."})
+		Key{Path: "traefik.swarm.lbswarm", Type: "boolean", Default: "false", Text: "Use the Swarm service's virtual address instead of its tasks."},
+		Key{Path: "sluice.hold", Type: "duration", Default: "10s", Text: "How long requests wait for a replacement of the container, or for it to wake; 0s answers 503 at once."},
+		Key{Path: "sluice.ready", Type: "text", Default: "tcp", Text: "The probe that a container which has started must pass before its first request: tcp, http:/path or none."},
+		Key{Path: "sluice.idle", Type: "duration", Text: "Puts the container to sleep after so long without a request, and a request wakes it. See docs/sleep.md."},
+		Key{Path: "sluice.idle.mode", Type: "text", Default: "stop", Text: "How it sleeps: stop or pause. Swarm services are scaled to zero."},
+		Key{Path: "sluice.idle.group", Type: "text", Text: "What sleeps and wakes together; by default the compose service, else the container alone."},
+		Key{Path: "sluice.idle.dependson", Type: "list", Text: "Containers or compose services that are woken before it, and sleep after it unless something else needs them."},
+		Key{Path: "sluice.idle.page", Type: "duration", Default: "1s", Text: "How long a browser waits while it wakes before it gets a page that loads again by itself."})
 	w.group("traefik", reflect.ValueOf(&config.Dynamic{}).Elem(), 0)
 	keys := w.keys[:0]
 	for _, k := range w.keys {
