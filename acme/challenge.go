@@ -31,19 +31,21 @@ const (
 
 	httpTokens = "challenges/http-01/"
 	tlsTokens  = "challenges/tls-alpn-01/"
+	tlsTries   = "challenges/tls-alpn-01-try/"
 )
 
 // challenges holds the answers to challenges under way.
 type challenges struct {
 	mu    sync.RWMutex
 	certs map[string]*tls.Certificate // TLS-ALPN-01, by name
+	tries map[string]*tls.Certificate // the same for looks before an order
 	keys  map[string]string           // HTTP-01: key authorization by token
 
 	asking chan struct{}
 }
 
 func newChallenges() *challenges {
-	return &challenges{certs: map[string]*tls.Certificate{}, keys: map[string]string{}, asking: make(chan struct{}, lookups)}
+	return &challenges{certs: map[string]*tls.Certificate{}, tries: map[string]*tls.Certificate{}, keys: map[string]string{}, asking: make(chan struct{}, lookups)}
 }
 
 // token is a challenge in shared storage, for the other replicas.
@@ -118,7 +120,41 @@ func challengeCert(name, keyAuth string) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// identifierOf is what a challenge certificate proves, or nil.
+func identifierOf(leaf *x509.Certificate) []byte {
+	for _, e := range leaf.Extensions {
+		if e.Id.Equal(acmeIdentifier()) {
+			return e.Value
+		}
+	}
+	return nil
+}
+
+// rehearse answers challenges for a name as long as no order does, so that a look from here
+// can tell whether they would reach us or another replica.
+func (r *resolver) rehearse(name, keyAuth string) (*tls.Certificate, error) {
+	c, err := challengeCert(name, keyAuth)
+	if err != nil {
+		return nil, err
+	}
+	r.challenges.mu.Lock()
+	r.challenges.tries[name] = c
+	r.challenges.mu.Unlock()
+	return c, r.share(tlsTries+name, keyAuth)
+}
+
+func (r *resolver) endRehearsal(name string) {
+	r.challenges.mu.Lock()
+	delete(r.challenges.tries, name)
+	r.challenges.mu.Unlock()
+	_ = r.unshare(tlsTries + name) // the sweep takes what stays
 }
 
 // httpProvider is lego's challenge.Provider for HTTP-01 (RFC 8555 §8.3).
@@ -145,14 +181,19 @@ func (p httpProvider) CleanUp(_, token, _ string) error {
 func (m *Manager) ChallengeCert(name string) *tls.Certificate {
 	name = strings.ToLower(name)
 	m.challenges.mu.RLock()
-	c := m.challenges.certs[name]
+	c, try := m.challenges.certs[name], m.challenges.tries[name]
 	m.challenges.mu.RUnlock()
 	if c != nil {
 		return c
 	}
-	if auth, ok := m.lookup(tlsTokens, name); ok {
-		if c, err := challengeCert(name, auth); err == nil {
-			return c
+	for _, prefix := range []string{tlsTokens, tlsTries} {
+		if prefix == tlsTries && try != nil {
+			return try
+		}
+		if auth, ok := m.lookup(prefix, name); ok {
+			if c, err := challengeCert(name, auth); err == nil {
+				return c
+			}
 		}
 	}
 	return nil

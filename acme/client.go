@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-acme/lego/v4/certcrypto"
@@ -92,6 +94,9 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 	if r.client != nil {
 		return r.client, nil
 	}
+	if !r.hasChallenge() {
+		return nil, errNoChallenge
+	}
 	// Of several replicas one makes the account.
 	l, err := r.vault.Lock(ctx, r.name+"/account", r.lease)
 	if err != nil {
@@ -144,8 +149,17 @@ func register(c *lego.Client, eab *config.EAB) (*registration.Resource, error) {
 	return c.Registration.Register(registration.RegisterOptions{TermsOfServiceAgreed: true})
 }
 
+// errNoChallenge ends an order before anything is asked of the CA.
+var errNoChallenge = errors.New("no challenge is configured: set tlsChallenge, httpChallenge.entryPoint or dnsChallenge.provider")
+
+func (r *resolver) hasChallenge() bool {
+	return r.cfg.TLSChallenge != nil || r.provesWildcards() || r.cfg.HTTPChallenge != nil && r.cfg.HTTPChallenge.EntryPoint != ""
+}
+
+// setChallenges offers every challenge that is configured; of several lego takes the first of
+// TLS-ALPN-01, HTTP-01 and DNS-01 that the CA offers for the name, as with the reference.
 func (r *resolver) setChallenges(c *lego.Client) error {
-	if d := r.cfg.DNSChallenge; d != nil && d.Provider != "" {
+	if d := r.cfg.DNSChallenge; r.provesWildcards() {
 		if r.dns == nil {
 			return errors.New("dnsChallenge is not available in this build")
 		}
@@ -153,7 +167,9 @@ func (r *resolver) setChallenges(c *lego.Client) error {
 		if err != nil {
 			return fmt.Errorf("dnsChallenge.provider %s: %w", d.Provider, err)
 		}
-		return c.Challenge.SetDNS01Provider(p, dnsOptions(d)...)
+		if err := c.Challenge.SetDNS01Provider(p, dnsOptions(d)...); err != nil {
+			return err
+		}
 	}
 	if h := r.cfg.HTTPChallenge; h != nil && h.EntryPoint != "" {
 		if err := c.Challenge.SetHTTP01Provider(httpProvider{r}, http01.SetDelay(time.Duration(h.Delay))); err != nil {
@@ -166,26 +182,41 @@ func (r *resolver) setChallenges(c *lego.Client) error {
 	return nil
 }
 
-func dnsOptions(d *config.DNSChallenge) []dns01.ChallengeOption {
-	p := d.Propagation
-	if p == nil {
-		p = &config.DNSPropagation{DisableChecks: d.DisablePropagationCheck, DelayBeforeChecks: d.DelayBeforeCheck}
+// propagation joins the reference's older settings with those in their place now.
+func propagation(d *config.DNSChallenge) config.DNSPropagation {
+	var p config.DNSPropagation
+	if d.Propagation != nil {
+		p = *d.Propagation
 	}
+	p.DisableChecks = p.DisableChecks || d.DisablePropagationCheck
+	p.DelayBeforeChecks = cmp.Or(p.DelayBeforeChecks, d.DelayBeforeCheck)
+	return p
+}
+
+func dnsOptions(d *config.DNSChallenge) []dns01.ChallengeOption {
+	p := propagation(d)
 	opts := []dns01.ChallengeOption{
 		dns01.CondOption(len(d.Resolvers) > 0, dns01.AddRecursiveNameservers(dns01.ParseNameservers(d.Resolvers))),
 		dns01.CondOption(p.DisableANSChecks, dns01.DisableAuthoritativeNssPropagationRequirement()),
 		dns01.CondOption(p.RequireAllRNS, dns01.RecursiveNSsPropagationRequirement()),
 	}
 	wait := time.Duration(p.DelayBeforeChecks)
-	switch {
-	case p.DisableChecks:
-		opts = append(opts, dns01.PropagationWait(wait, true))
-	case wait > 0:
-		opts = append(opts, dns01.WrapPreCheck(func(domain, fqdn, value string, check dns01.PreCheckFunc) (bool, error) {
-			time.Sleep(wait) // lego calls this in the order's own goroutine
-			wait = 0
-			return check(fqdn, value)
-		}))
+	if !p.DisableChecks && wait <= 0 {
+		return opts
 	}
-	return opts
+	var waited sync.Map // values that had their delay: lego calls this again until the record is there
+	return append(opts, dns01.WrapPreCheck(func(_, fqdn, value string, check dns01.PreCheckFunc) (bool, error) {
+		if _, again := waited.LoadOrStore(value, true); !again {
+			time.Sleep(wait) // in the order's own goroutine
+		}
+		if p.DisableChecks {
+			waited.Delete(value)
+			return true, nil
+		}
+		ok, err := check(fqdn, value)
+		if ok {
+			waited.Delete(value)
+		}
+		return ok, err
+	}))
 }

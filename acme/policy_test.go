@@ -2,10 +2,12 @@ package acme
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -175,6 +177,64 @@ func TestPreflight(t *testing.T) {
 	r.cfg.Preflight = "off"
 	if err := r.preflight(t.Context(), []string{"gone.test"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The TLS challenge's own handshake tells this router from any other that answers on the port.
+func TestPreflightTLS(t *testing.T) {
+	t.Parallel()
+	h, s, _, port := ports(t)
+	cur := listen(t, h, s)
+	other := httptest.NewUnstartedServer(http.NotFoundHandler())
+	other.TLS = &tls.Config{NextProtos: []string{"acme-tls/1", "http/1.1"}} //nolint:gosec // a server that is not ours
+	other.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	other.StartTLS()
+	t.Cleanup(other.Close)
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = plain.Close() })
+	go func() {
+		for c, err := plain.Accept(); err == nil; c, err = plain.Accept() {
+			_, _ = c.Write([]byte("220 mail.test ESMTP\r\n"))
+			_ = c.Close()
+		}
+	}()
+	m := bare(t, func(c *config.ACME, o *Options) {
+		c.TLSChallenge = &config.TLSChallenge{}
+		o.Lookup = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+	})
+	cur.set(&edge{Manager: m})
+	r := m.resolvers["le"]
+	for _, c := range []struct {
+		port int
+		text string
+	}{
+		{port, ""},
+		{other.Listener.Addr().(*net.TCPAddr).Port, "it is not this router: its certificate is"},
+		{plain.Addr().(*net.TCPAddr).Port, "it is not this router, or something before it ends TLS"},
+		{1, "does not answer"},
+	} {
+		r.tlsPort = c.port
+		if err := r.preflight(t.Context(), []string{"a.test"}); (err == nil) != (c.text == "") || err != nil && !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%q: %v", c.text, err)
+		}
+	}
+	// While an order's own challenge is under way it goes first, and is recognised too.
+	r.tlsPort = port
+	p := tlsProvider{r}
+	if err := p.Present("a.test", "", "key"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.preflight(t.Context(), []string{"a.test"}); err != nil {
+		t.Error(err)
+	}
+	if err := p.CleanUp("a.test", "", "key"); err != nil {
+		t.Fatal(err)
+	}
+	if m.ChallengeCert("a.test") != nil {
+		t.Error("the look left its certificate behind")
 	}
 }
 

@@ -1,8 +1,10 @@
 package acme
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-acme/lego/v4/challenge/tlsalpn01"
 )
 
 const (
@@ -25,7 +29,7 @@ const (
 // may not be reached (hairpin NAT) though all is well, so its result is a hint.
 func (r *resolver) preflight(ctx context.Context, names []string) error {
 	h, t := r.cfg.HTTPChallenge, r.cfg.TLSChallenge
-	if strings.EqualFold(r.cfg.Preflight, "off") || h == nil && t == nil || r.cfg.DNSChallenge != nil {
+	if strings.EqualFold(r.cfg.Preflight, "off") || h == nil && t == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, preflightTime)
@@ -41,10 +45,10 @@ func (r *resolver) preflight(ctx context.Context, names []string) error {
 			switch {
 			case err != nil:
 				err = fmt.Errorf("%s does not resolve: %w", names[i], err)
-			case h != nil:
-				err = r.selfHTTP(ctx, names[i], addrs)
-			default:
+			case t != nil: // of both lego takes this one
 				err = r.selfTLS(ctx, names[i], addrs)
+			default:
+				err = r.selfHTTP(ctx, names[i], addrs)
 			}
 			errs[i] = err
 		})
@@ -96,11 +100,31 @@ func (r *resolver) selfHTTP(ctx context.Context, name string, addrs []string) er
 	return nil
 }
 
-// selfTLS looks whether the port answers.
+// selfTLS makes the authority's handshake (RFC 8737 §3) and looks whether the answer is ours.
 func (r *resolver) selfTLS(ctx context.Context, name string, addrs []string) error {
-	c, err := dialAny(ctx, addrs, r.tlsPort)
+	where := fmt.Sprintf("port 443 of %s (%s)", name, strings.Join(addrs, ", "))
+	auth := rand.Text()
+	own, err := r.rehearse(name, auth)
 	if err != nil {
-		return fmt.Errorf("port 443 of %s (%s) does not answer: %w", name, strings.Join(addrs, ", "), err)
+		return err
 	}
-	return c.Close()
+	defer r.endRehearsal(name)
+	raw, err := dialAny(ctx, addrs, r.tlsPort)
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", where, err)
+	}
+	c := tls.Client(raw, &tls.Config{ServerName: name, NextProtos: []string{tlsalpn01.ACMETLS1Protocol}, InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}) //nolint:gosec // challenge certificates are self-signed; what is in it is looked at
+	defer func() { _ = c.Close() }()
+	if err := c.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("%s answers, but it is not this router, or something before it ends TLS: %w", where, err)
+	}
+	leaf := c.ConnectionState().PeerCertificates[0]
+	got := identifierOf(leaf)
+	r.challenges.mu.RLock()
+	running := r.challenges.certs[name] // the order's own challenge, which goes first
+	r.challenges.mu.RUnlock()
+	if got != nil && (bytes.Equal(got, identifierOf(own.Leaf)) || running != nil && bytes.Equal(got, identifierOf(running.Leaf))) {
+		return nil
+	}
+	return fmt.Errorf("%s answers, but it is not this router: its certificate is %q", where, leaf.Subject.CommonName)
 }
