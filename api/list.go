@@ -13,6 +13,8 @@ import (
 const (
 	defaultPerPage = 100
 	nextPage       = "X-Next-Page"
+	// totalCount is how many rows the query keeps, over all pages.
+	totalCount = "X-Total-Count"
 )
 
 // row is one object of a list: what lists are filtered and sorted by, and what is shown.
@@ -46,6 +48,7 @@ func list(rows func() []row) http.HandlerFunc {
 			bodies = append(bodies, row.body)
 		}
 		w.Header().Set(nextPage, strconv.Itoa(next))
+		w.Header().Set(totalCount, strconv.Itoa(len(kept)))
 		writeJSON(w, bodies)
 	}
 }
@@ -66,10 +69,11 @@ func item(what string, find func(id string) (any, bool)) http.HandlerFunc {
 
 func filter(rows []row, q url.Values) []row {
 	status, search := q.Get("status"), strings.ToLower(q.Get("search"))
-	service, middleware := q.Get("serviceName"), q.Get("middlewareName")
+	service, middleware, provider := q.Get("serviceName"), q.Get("middlewareName"), q.Get("provider")
 	return slices.DeleteFunc(rows, func(r row) bool {
 		return status != "" && !strings.EqualFold(status, r.status) ||
 			search != "" && !found(r.search, search) ||
+			provider != "" && !strings.EqualFold(provider, r.provider) ||
 			service != "" && !names(r.service, service) ||
 			middleware != "" && !slices.Contains(r.middlewares, middleware)
 	})

@@ -104,11 +104,12 @@ func document() []byte {
 		query := slices.Clone(e.query)
 		responses := object{}
 		if e.listed {
-			query = append(query, "search", "status", "sortBy", "direction", "page", "per_page")
+			query = append(query, "search", "status", "provider", "sortBy", "direction", "page", "per_page")
 			responses["200"] = answers("One page", "", object{"type": "array", "items": schema})
-			responses["200"].(object)["headers"] = object{nextPage: object{
-				"description": "Number of the next page; 1 on the last", "schema": object{"type": "integer"},
-			}}
+			responses["200"].(object)["headers"] = object{
+				nextPage:   object{"description": "Number of the next page; 1 on the last", "schema": object{"type": "integer"}},
+				totalCount: object{"description": "How many objects the query keeps, on all pages", "schema": object{"type": "integer"}},
+			}
 			responses["400"] = fails("A page that does not exist")
 			paths[e.path+"/{id}"] = object{"get": object{
 				"summary":    e.summary + ": one of them",

@@ -1,8 +1,10 @@
 package dashboard
 
 import (
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -62,4 +64,49 @@ func TestEverythingElseIsRefused(t *testing.T) {
 			t.Errorf("%s %s: %d", tt.method, tt.path, w.Code)
 		}
 	}
+}
+
+// TestEveryReasonHasAMeaning compares what the page can explain with what the edge says.
+func TestEveryReasonHasAMeaning(t *testing.T) {
+	said := words(t, "../proxy/exchange/reason.go", `(?m)^\s+\w+\s+Reason = "(\w+)"`)
+	explained := words(t, "src/reasons.ts", `(?m)^  (\w+): \{ status: "`)
+	if len(said) < 30 {
+		t.Fatalf("only %d Reasons were found", len(said))
+	}
+	for word := range said {
+		if !explained[word] {
+			t.Errorf("%s has no meaning in src/reasons.ts", word)
+		}
+	}
+}
+
+// TestBuiltFromTheSource fails where the source was changed and the built page was not: the
+// texts of the source are in what is built.
+func TestBuiltFromTheSource(t *testing.T) {
+	scripts, err := fs.Glob(built, "dist/assets/*.js")
+	if err != nil || len(scripts) != 1 {
+		t.Fatalf("%v, %v", scripts, err)
+	}
+	script, err := fs.ReadFile(built, scripts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text := range words(t, "src/reasons.ts", `text: "([^"]+)" }`) {
+		if !strings.Contains(string(script), text) {
+			t.Errorf("%q is not in %s; run npm run build", text, scripts[0])
+		}
+	}
+}
+
+func words(t *testing.T, file, pattern string) map[string]bool {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(b), -1) {
+		found[m[1]] = true
+	}
+	return found
 }

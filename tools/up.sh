@@ -3,6 +3,42 @@
 . "$(dirname "$0")/lib.sh"
 stack_env
 
+listens() { ss -Hltn "sport = :$1" | grep -q .; }
+
+free_near() { # free_near PORT: the first port from there on that nobody listens on
+	port=$1
+	while listens "$port"; do port=$((port + 1)); done
+	echo "$port"
+}
+
+# A port that is taken is told before anything is started, with the command that helps.
+check_port() { # check_port VARIABLE PORT ALTERNATIVE
+	case "$2" in
+	'' | *[!0-9]*) die "$1=$2 is not a port; for example: make up $1=$3" ;;
+	esac
+	[ "$2" -ge 1 ] && [ "$2" -le 65535 ] || die "$1=$2 is not a port: 1 to 65535"
+	for name in $(docker_cmd ps --filter "publish=$2" --format '{{.Label "com.docker.compose.project"}}/{{.Names}}'); do
+		case "$name" in
+		"$COMPOSE_PROJECT_NAME"/*) return 0 ;; # ours, of the last 'make up'
+		*) taken="$taken  $2: the container ${name#*/}
+" && return 0 ;;
+		esac
+	done
+	listens "$2" || return 0
+	who=$(ss -Hltnp "sport = :$2" | sed -n 's/.*users:(("\([^"]*\)",pid=\([0-9]*\).*/ \1 (process \2)/p' | sort -u | head -n 3 | tr -d '\n')
+	taken="$taken  $2:${who:- another program (as root, 'ss -ltnp sport = :$2' names it)}
+"
+}
+taken=""
+check_port HTTP_PORT "$HTTP_PORT" 8080
+check_port HTTPS_PORT "$HTTPS_PORT" 8443
+if [ -n "$taken" ]; then
+	http=$(free_near 8080)
+	https=$(free_near 8443)
+	die "These ports are taken:
+${taken}Stop what has them, or take others:  make up HTTP_PORT=$http HTTPS_PORT=$https"
+fi
+
 compose up -d --remove-orphans
 
 answers() { # answers STATUS URL-PATH HOST [curl options]

@@ -37,21 +37,29 @@ export interface Version { Version: string; Codename: string; startDate: string;
 
 export interface Named { name: string; provider?: string; status?: Status; error?: string[]; type?: string }
 
+export type Protocol = "http" | "tcp" | "udp";
+
 export interface Router extends Named {
   entryPoints?: string[];
   middlewares?: string[];
   service: string;
   rule?: string;
+  ruleSyntax?: string;
   priority?: number;
   priorityStr?: string;
-  tls?: { options?: string; certResolver?: string; passthrough?: boolean };
+  tls?: { options?: string; certResolver?: string; passthrough?: boolean; domains?: { main?: string; sans?: string[] }[] };
   using?: string[];
 }
 
 export interface Server { url?: string; address?: string; weight?: number }
 
+export interface HealthCheck { path?: string; port?: number; interval?: string; timeout?: string; mode?: string }
+
 export interface Service extends Named {
-  loadBalancer?: { servers?: Server[]; strategy?: string; healthCheck?: unknown };
+  loadBalancer?: {
+    servers?: Server[]; strategy?: string; healthCheck?: HealthCheck; sticky?: { cookie?: { name?: string } };
+    passHostHeader?: boolean; serversTransport?: string;
+  };
   weighted?: { services?: { name: string; weight?: number }[] };
   highestRandomWeight?: { services?: { name: string; weight?: number }[] };
   mirroring?: { service: string; mirrors?: { name: string; percent?: number }[] };
@@ -65,7 +73,8 @@ export interface Middleware extends Named { usedBy?: string[]; [kind: string]: u
 export interface EntryPoint { name: string; address: string; asDefault?: boolean; http?: Record<string, unknown>; http3?: unknown }
 
 export interface Certificate {
-  name: string; commonName: string; sans: string[]; issuerOrg?: string; issuerCN?: string; notAfter: string; status: Status;
+  name: string; commonName: string; sans: string[]; issuerOrg?: string; issuerCN?: string;
+  notBefore: string; notAfter: string; status: Status; keyType?: string; keySize?: number;
 }
 
 export interface Problem {
@@ -85,23 +94,42 @@ export interface Explanation {
 
 const base = new URL("../api/", document.baseURI.replace(/#.*$/, ""));
 
+// Failure is an answer that is not one; status is 0 where there was none at all.
+export class Failure extends Error {
+  constructor(message: string, readonly status: number) { super(message); }
+}
+
 async function ask(path: string, signal?: AbortSignal): Promise<Response> {
   const response = await fetch(new URL(path, base), signal ? { signal } : {});
   if (response.ok) return response;
   const body = (await response.json().catch(() => null)) as { message?: string } | null;
-  throw new Error(body?.message ?? `${response.status} ${response.statusText}`);
+  throw new Failure(body?.message ?? `${response.status} ${response.statusText}`, response.status);
 }
 
 export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await ask(path, signal)).json() as Promise<T>;
 }
 
-export interface Page<T> { rows: T[]; more: boolean }
+// item asks for one object; null if there is none of that name.
+export async function item<T>(path: string, name: string, signal?: AbortSignal): Promise<T | null> {
+  try {
+    return await get<T>(`${path}/${encodeURIComponent(name)}`, signal);
+  } catch (e) {
+    if (e instanceof Failure && e.status === 404) return null;
+    throw e;
+  }
+}
+
+export interface Page<T> { rows: T[]; more: boolean; total: number }
 
 export async function getPage<T>(path: string, query: Record<string, string>, signal?: AbortSignal): Promise<Page<T>> {
   const wanted = Object.entries(query).filter(([, value]) => value !== "");
   const response = await ask(`${path}?${new URLSearchParams(wanted)}`, signal);
-  return { rows: (await response.json()) as T[], more: Number(response.headers.get("X-Next-Page") ?? 1) > 1 };
+  const rows = (await response.json()) as T[];
+  return {
+    rows, more: Number(response.headers.get("X-Next-Page") ?? 1) > 1,
+    total: Number(response.headers.get("X-Total-Count") ?? rows.length),
+  };
 }
 
 export interface Listener {
@@ -110,12 +138,24 @@ export interface Listener {
   connected(yes: boolean): void;
 }
 
-// listen follows the event stream; the browser connects again by itself when it breaks.
+// listen follows the event stream. The browser connects again by itself when it breaks, but
+// not after an answer that is an error, such as a proxy's while the edge starts.
 export function listen(on: Listener): () => void {
-  const stream = new EventSource(new URL("sluice/events", base));
-  stream.onopen = () => on.connected(true);
-  stream.onerror = () => on.connected(false);
-  stream.addEventListener("change", (e) => on.change(JSON.parse(e.data) as Change));
-  stream.addEventListener("counters", (e) => on.counters(JSON.parse(e.data) as Counters));
-  return () => stream.close();
+  let stream: EventSource;
+  let timer = 0;
+  const open = () => {
+    stream = new EventSource(new URL("sluice/events", base));
+    stream.onopen = () => on.connected(true);
+    stream.onerror = () => {
+      on.connected(false);
+      if (stream.readyState === EventSource.CLOSED) timer = window.setTimeout(open, 3000);
+    };
+    stream.addEventListener("change", (e) => on.change(JSON.parse(e.data) as Change));
+    stream.addEventListener("counters", (e) => on.counters(JSON.parse(e.data) as Counters));
+  };
+  open();
+  return () => {
+    window.clearTimeout(timer);
+    stream.close();
+  };
 }

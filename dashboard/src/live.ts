@@ -2,8 +2,8 @@ import { createContext } from "preact";
 import { useContext, useEffect, useState } from "preact/hooks";
 import { listen, type Change, type Counters } from "./api";
 
-// Sample is the traffic of about one second.
-export interface Sample { at: number; requests: number; failed: number }
+// Sample is the traffic of about one second, and how often each reason had been given by then.
+export interface Sample { at: number; requests: number; failed: number; reasons: Record<string, number> }
 
 export interface Live {
   connected: boolean;
@@ -40,6 +40,7 @@ export function useEvents(): Live {
             at,
             requests: (counters.requests - before.requests) / seconds,
             failed: (counters.failed - before.failed) / seconds,
+            reasons: counters.reasons,
           };
           return { ...was, counters, samples: [...was.samples.slice(1 - keep), sample] };
         });
@@ -52,7 +53,8 @@ export function useEvents(): Live {
 export interface Loaded<T> { data: T | null; error: string; loading: boolean }
 
 // useLoaded loads something again whenever a key or the live configuration changes, and
-// every few seconds where asked to. What was shown stays until the new is there.
+// every few seconds where asked to, while somebody can see it. What was shown stays until
+// the new is there.
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, key: string, every = 0): Loaded<T> {
   const generation = useLive().change?.generation ?? 0;
   const [state, set] = useState<Loaded<T>>({ data: null, error: "", loading: true });
@@ -60,6 +62,10 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, key: str
     const stop = new AbortController();
     let timer = 0;
     const run = async () => {
+      if (every && document.hidden) {
+        timer = window.setTimeout(run, every);
+        return;
+      }
       try {
         const data = await load(stop.signal);
         set({ data, error: "", loading: false });

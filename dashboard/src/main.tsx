@@ -1,6 +1,8 @@
 import { render, type FunctionComponent } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { get, type Version } from "./api";
+import { CertificatesPage } from "./certificates";
+import { MiddlewarePage, RouterPage, ServicePage } from "./detail";
 import { ExplainPage } from "./explain";
 import { EntryPointsPage, MiddlewaresPage, RoutersPage, ServicesPage } from "./lists";
 import { LiveContext, useEvents } from "./live";
@@ -10,15 +12,24 @@ import { ProblemsPage } from "./problems";
 import { linkTo, useRoute } from "./route";
 import "./style.css";
 
-const pages: [string, string, FunctionComponent][] = [
-  ["overview", "Overview", OverviewPage],
-  ["entrypoints", "Entry points", EntryPointsPage],
-  ["routers", "Routers", RoutersPage],
-  ["services", "Services", ServicesPage],
-  ["middlewares", "Middlewares", MiddlewaresPage],
-  ["problems", "Problems", ProblemsPage],
-  ["explain", "Explain", ExplainPage],
+interface PageEntry { name: string; title: string; page: FunctionComponent; under?: string }
+
+// Those that are under another are reached from there; the others are in the menu.
+const pages: PageEntry[] = [
+  { name: "overview", title: "Overview", page: OverviewPage },
+  { name: "entrypoints", title: "Entry points", page: EntryPointsPage },
+  { name: "routers", title: "Routers", page: RoutersPage },
+  { name: "router", title: "Router", page: RouterPage, under: "routers" },
+  { name: "services", title: "Services", page: ServicesPage },
+  { name: "service", title: "Service", page: ServicePage, under: "services" },
+  { name: "middlewares", title: "Middlewares", page: MiddlewaresPage },
+  { name: "middleware", title: "Middleware", page: MiddlewarePage, under: "middlewares" },
+  { name: "certificates", title: "Certificates", page: CertificatesPage },
+  { name: "problems", title: "Problems", page: ProblemsPage },
+  { name: "explain", title: "Explain", page: ExplainPage },
 ];
+
+const unknown: PageEntry = { name: "", title: "Not found", page: () => <Note kind="plain">There is no such page.</Note> };
 
 type Theme = "auto" | "light" | "dark";
 
@@ -33,15 +44,26 @@ function useTheme(): [Theme, (t: Theme) => void] {
 
 function App() {
   const live = useEvents();
-  const { page } = useRoute();
+  const { page, query } = useRoute();
   const [theme, setTheme] = useTheme();
   const [version, setVersion] = useState<Version | null>(null);
   useEffect(() => {
     get<Version>("version").then(setVersion, () => setVersion(null));
   }, [live.connected]);
-  const [, title, Page] = pages.find(([name]) => name === page) ?? ["", "Not found", () => <Note kind="plain">There is no such page.</Note>];
+  const entry = pages.find((p) => p.name === page) ?? unknown;
+  const Page = entry.page;
   const name = version?.dashboardName || "Sluice";
-  useEffect(() => { document.title = `${title} · ${name}`; }, [title, name]);
+  const object = entry.under ? (query.get("name") ?? "") : "";
+  useEffect(() => { document.title = `${object ? `${object} · ` : ""}${entry.title} · ${name}`; }, [entry.title, object, name]);
+  // Who follows a link by keyboard or screen reader goes on from the new page's content.
+  const main = useRef<HTMLElement>(null), first = useRef(true);
+  useEffect(() => {
+    if (!first.current) {
+      main.current?.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
+    first.current = false;
+  }, [entry.name, object]);
   const problems = live.change?.problems;
   return (
     <LiveContext.Provider value={live}>
@@ -49,10 +71,10 @@ function App() {
       <header>
         <a class="brand" href={linkTo("overview")}>{name}</a>
         <nav aria-label="Pages">
-          {pages.map(([to, text]) => (
-            <a key={to} href={linkTo(to)} aria-current={to === page ? "page" : undefined}>
-              {text}
-              {to === "problems" && problems && problems.errors + problems.warnings > 0 && <span class="count">{problems.errors + problems.warnings}</span>}
+          {pages.filter((p) => !p.under).map(({ name: to, title }) => (
+            <a key={to} href={linkTo(to)} aria-current={to === page ? "page" : to === entry.under ? "true" : undefined}>
+              {title}
+              {to === "problems" && problems && problems.errors + problems.warnings > 0 && <span class={`count ${problems.errors > 0 ? "bad" : "warn"}`}>{problems.errors + problems.warnings}</span>}
             </a>
           ))}
         </nav>
@@ -65,7 +87,7 @@ function App() {
           </select>
         </div>
       </header>
-      <main id="main" tabIndex={-1}><Page key={page} /></main>
+      <main id="main" ref={main} tabIndex={-1}><Page key={`${page} ${object} ${query.get("kind") ?? ""}`} /></main>
       <footer>{version ? `Version ${version.Version}, running since ${new Date(version.startDate).toLocaleString()}` : "The API does not answer."}</footer>
     </LiveContext.Provider>
   );

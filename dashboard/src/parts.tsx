@@ -1,11 +1,13 @@
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
-import { getPage, type Named, type Page, type Status } from "./api";
+import { Fragment } from "preact";
+import { get, type Problem, type Status } from "./api";
 import { useLoaded } from "./live";
-import { linkTo, useRoute } from "./route";
+import { fullName, linkTo, linkToObject } from "./route";
+
+export type Kind = "good" | "warn" | "bad" | "plain";
 
 // Badge tells a state by word and sign, never by colour alone.
-export function Badge({ kind, children }: { kind: "good" | "warn" | "bad" | "plain"; children: ComponentChildren }) {
+export function Badge({ kind, children }: { kind: Kind; children: ComponentChildren }) {
   const sign = { good: "●", warn: "▲", bad: "■", plain: "" }[kind];
   return (
     <span class={`badge ${kind}`}>
@@ -20,10 +22,21 @@ export function StatusBadge({ status }: { status?: Status | undefined }) {
   return <Badge kind={kind}>{status ?? "unknown"}</Badge>;
 }
 
-// ObjectLink leads to a list that shows one object.
-export function ObjectLink({ to, name, from }: { to: string; name: string; from?: string | undefined }) {
-  const full = name.includes("@") || !from ? name : `${name}@${from}`;
-  return <a href={linkTo(to, { search: full })}>{full}</a>;
+// ObjectLink leads to the page of one object.
+export function ObjectLink({ to, name, kind = "http", from }: { to: string; name: string; kind?: string; from?: string | undefined }) {
+  const full = fullName(name, from);
+  return <a href={linkToObject(to, kind, full)}>{full}</a>;
+}
+
+// Links are many objects: all of a few, the first of many.
+export function Links({ to, kind, names, from }: { to: string; kind: string; names?: string[] | undefined; from?: string | undefined }) {
+  const shown = (names ?? []).slice(0, 8);
+  return (
+    <ul class="plain">
+      {shown.map((name) => <li key={name}><ObjectLink to={to} kind={kind} name={name} from={from} /></li>)}
+      {names && names.length > shown.length && <li class="soft">and {names.length - shown.length} more</li>}
+    </ul>
+  );
 }
 
 export function Note({ kind, children }: { kind: "bad" | "plain"; children: ComponentChildren }) {
@@ -34,116 +47,24 @@ export function Note({ kind, children }: { kind: "bad" | "plain"; children: Comp
   );
 }
 
-export interface Column<T> { head: string; cell: (row: T) => ComponentChildren; sort?: string; wide?: boolean }
-
-export interface ListProps<T> {
-  title: string;
-  path: string;
-  columns: Column<T>[];
-  statuses?: string[];
-  /** Milliseconds after which rows are asked for again. */
-  every?: number;
-  detail?: (row: T) => ComponentChildren;
-}
-
-const perPage = 50;
-
-// List shows a list of the API: searched, filtered, sorted and paged by the API itself,
-// so that ten thousand objects cost what fifty do. Its state is in the address.
-export function List<T extends Named>({ title, path, columns, statuses, every, detail }: ListProps<T>) {
-  const { query, set } = useRoute();
-  const search = query.get("search") ?? "";
-  const status = query.get("status") ?? "";
-  const sortBy = query.get("sort") ?? "";
-  const direction = query.get("dir") ?? "";
-  const page = query.get("page") ?? "1";
-  const asked = { search, status, sortBy, direction, page, per_page: String(perPage) };
-  const { data, error, loading } = useLoaded<Page<T>>(
-    (signal) => getPage<T>(path, asked, signal), path + JSON.stringify(asked), every);
-  const rows = data?.rows ?? [];
-  const sort = (by: string) => set({ sort: by, dir: sortBy === by && direction !== "desc" ? "desc" : "asc", page: "" });
+// Facts are names and values; those without a value are left out.
+export function Facts({ facts }: { facts: [string, ComponentChildren][] }) {
   return (
-    <section aria-label={title}>
-      <div class="tools">
-        <input
-          type="search" aria-label={`Search ${title}`} placeholder="Search name or rule" value={search}
-          onInput={(e) => set({ search: e.currentTarget.value, page: "" }, true)}
-        />
-        {statuses && (
-          <select aria-label="Status" value={status} onChange={(e) => set({ status: e.currentTarget.value, page: "" })}>
-            <option value="">Every status</option>
-            {statuses.map((s) => <option key={s} value={s}>{s}</option>)}
-          </select>
-        )}
-      </div>
-      {error && <Note kind="bad">The list could not be loaded: {error}</Note>}
-      {!error && !loading && rows.length === 0 && (
-        <Note kind="plain">{search || status ? "Nothing matches." : `There are no ${title.toLowerCase()}.`}</Note>
-      )}
-      {rows.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label={`${title}, table`}>
-          <table>
-            <thead>
-              <tr>
-                {columns.map((c) => (
-                  <th
-                    key={c.head} scope="col"
-                    {...(c.sort && sortBy === c.sort ? { "aria-sort": direction === "desc" ? "descending" as const : "ascending" as const } : {})}
-                  >
-                    {c.sort ? <button type="button" class="sort" onClick={() => sort(c.sort!)}>{c.head}</button> : c.head}
-                  </th>
-                ))}
-                {detail && <th scope="col"><span class="hidden">Details</span></th>}
-              </tr>
-            </thead>
-            <tbody>{rows.map((row) => <Row key={row.name} row={row} columns={columns} detail={detail} />)}</tbody>
-          </table>
-        </div>
-      )}
-      <Pager page={Number(page)} more={data?.more ?? false} go={(n) => set({ page: n > 1 ? String(n) : "" })} />
-    </section>
-  );
-}
-
-function Row<T extends Named>({ row, columns, detail }: { row: T; columns: Column<T>[]; detail: ListProps<T>["detail"] }) {
-  const [open, setOpen] = useState(false);
-  return (
-    <>
-      <tr>
-        {columns.map((c) => <td key={c.head} class={c.wide ? "wide" : ""}>{c.cell(row)}</td>)}
-        {detail && (
-          <td>
-            <button type="button" aria-expanded={open} aria-label={`Details of ${row.name}`} onClick={() => setOpen(!open)}>
-              {open ? "Hide" : "Show"}
-            </button>
-          </td>
-        )}
-      </tr>
-      {row.error?.length || open ? (
-        <tr class="below">
-          <td colSpan={columns.length + (detail ? 1 : 0)}>
-            {row.error?.map((text) => <p class="error" key={text}>{text}</p>)}
-            {open && detail?.(row)}
-          </td>
-        </tr>
-      ) : null}
-    </>
-  );
-}
-
-function Pager({ page, more, go }: { page: number; more: boolean; go: (n: number) => void }) {
-  if (page <= 1 && !more) return null;
-  return (
-    <nav class="pager" aria-label="Pages">
-      <button type="button" disabled={page <= 1} onClick={() => go(page - 1)}>Previous</button>
-      <span>Page {page}</span>
-      <button type="button" disabled={!more} onClick={() => go(page + 1)}>Next</button>
-    </nav>
+    <dl class="facts">
+      {facts.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false).map(([name, value]) => (
+        <Fragment key={name}><dt>{name}</dt><dd>{value}</dd></Fragment>
+      ))}
+    </dl>
   );
 }
 
 export function Json({ value }: { value: unknown }) {
   return <pre tabIndex={0}>{JSON.stringify(value, null, 2)}</pre>;
+}
+
+// Source shows an object as the API tells it.
+export function Source({ value }: { value: unknown }) {
+  return <details class="panel"><summary>As the API has it</summary><Json value={value} /></details>;
 }
 
 // Tabs choose between the protocols of a page.
@@ -157,4 +78,70 @@ export function Tabs({ page, tabs, now }: { page: string; tabs: string[]; now: s
       ))}
     </nav>
   );
+}
+
+// The object of a Problem is "router NAME", "tcp service NAME" and the like.
+function problemLink(p: Problem): string {
+  const parts = /^(?:(tcp|udp) )?(router|service|middleware) (\S+@\S+)$/i.exec(p.object ?? "");
+  return parts ? linkToObject(parts[2]!.toLowerCase() + "s", (parts[1] ?? "http").toLowerCase(), parts[3]!) : "";
+}
+
+// ProblemObject names what a Problem costs, or where it was found if it names nothing.
+export function ProblemObject({ problem: p }: { problem: Problem }) {
+  const link = problemLink(p), text = p.object ?? p.source;
+  return <strong>{link ? <a href={link}>{text}</a> : text}</strong>;
+}
+
+export function ProblemItem({ problem: p }: { problem: Problem }) {
+  return (
+    <li class={`panel problem ${p.severity === "warning" ? "warn" : "bad"}`}>
+      <p>
+        <Badge kind={p.severity === "warning" ? "warn" : "bad"}>{p.severity}</Badge> <code>{p.code}</code>{" "}
+        <ProblemObject problem={p} />
+      </p>
+      <p>{p.text}</p>
+      <p class="soft">{p.source}{p.field && <>, <code>{p.field}</code></>}</p>
+      {p.suggestion && <p class="remedy"><span aria-hidden="true">→ </span>{p.suggestion}</p>}
+    </li>
+  );
+}
+
+// ProblemsOf lists the Problems that name an object.
+export function ProblemsOf({ object, said }: { object: string; said?: string[] | undefined }) {
+  const { data } = useLoaded<Problem[]>((signal) => get(`sluice/problems?${new URLSearchParams({ search: object })}`, signal), `problems of ${object}`);
+  const mine = (data ?? []).filter((p) => p.object === object);
+  const more = (said ?? []).filter((text) => !mine.some((p) => text.includes(p.text)));
+  if (mine.length === 0 && more.length === 0) return null;
+  return (
+    <>
+      {more.map((text) => <Note kind="bad" key={text}>{text}</Note>)}
+      <ul class="problems">{mine.map((p, i) => <ProblemItem key={i} problem={p} />)}</ul>
+    </>
+  );
+}
+
+// priority is a number as people read it: the highest ones belong to the edge itself.
+export function priority(of: { priority?: number; priorityStr?: string }): string {
+  return (of.priority ?? 0) > 1e15 ? "highest" : (of.priorityStr ?? String(of.priority ?? ""));
+}
+
+export const whole = (n: number) => n.toLocaleString();
+
+export function bytes(n: number): string {
+  let unit = 0;
+  for (; n >= 1024 && unit < 5; unit++) n /= 1024;
+  return `${n.toFixed(unit && n < 10 ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB", "PiB"][unit]}`;
+}
+
+// day is a date without its time, in the reader's words.
+export const day = (at: string | Date) => new Date(at).toLocaleDateString(undefined, { year: "numeric", month: "short", day: "numeric" });
+
+// away tells how far from now a moment is: "in 12 days", "3 hours ago".
+export function away(at: string | Date): string {
+  const seconds = (new Date(at).getTime() - Date.now()) / 1000;
+  const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]] as const) {
+    if (Math.abs(seconds) >= size) return words.format(Math.trunc(seconds / size), unit);
+  }
+  return words.format(Math.trunc(seconds), "second");
 }

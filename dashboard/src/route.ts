@@ -4,7 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 interface Route { page: string; query: URLSearchParams }
 
 function read(): Route {
-  const [page = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?", 2);
+  const [page = "", query = ""] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s, 2);
   return { page: page || "overview", query: new URLSearchParams(query) };
 }
 
@@ -32,4 +32,17 @@ export function useRoute() {
     }
   };
   return { ...route, set };
+}
+
+// The page of one object, by the page of its list.
+const single: Record<string, string> = { routers: "router", services: "service", middlewares: "middleware" };
+
+// linkToObject leads to the page of one router, service or middleware.
+export function linkToObject(list: string, kind: string, name: string): string {
+  return linkTo(single[list] ?? list, { kind: kind === "http" ? "" : kind, name });
+}
+
+// fullName adds the provider of whoever names an object where the name has none.
+export function fullName(name: string, from?: string): string {
+  return name.includes("@") || !from ? name : `${name}@${from}`;
 }
