@@ -39,12 +39,14 @@ func NewTransport(lb *config.TCPLoadBalancer, t *config.TCPServersTransport) (*T
 		DialTimeout: time.Duration(t.DialTimeout), KeepAlive: time.Duration(t.DialKeepAlive),
 		TerminationDelay: time.Duration(t.TerminationDelay),
 	}
-	if lb.TerminationDelay != nil {
-		tr.TerminationDelay = time.Duration(*lb.TerminationDelay) * time.Millisecond
-	}
 	pp := t.ProxyProtocol
-	if lb.ProxyProtocol != nil {
-		pp = lb.ProxyProtocol
+	if lb.ServersTransport == "" { // the load balancer's own are deprecated, and nothing beside a transport
+		if lb.TerminationDelay != nil {
+			tr.TerminationDelay = time.Duration(*lb.TerminationDelay) * time.Millisecond
+		}
+		if lb.ProxyProtocol != nil {
+			pp = lb.ProxyProtocol
+		}
 	}
 	if pp != nil {
 		if tr.Proxy = pp.Version; tr.Proxy != 1 && tr.Proxy != 2 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -75,7 +76,7 @@ func (c *check) probe(ctx context.Context, s *Server) error {
 		}
 		addr = net.JoinHostPort(host, strconv.Itoa(c.cfg.Port))
 	}
-	nc, err := dial(ctx, s, addr)
+	nc, err := dial(ctx, s, addr, netip.AddrPort{}, netip.AddrPort{})
 	if err != nil {
 		return err
 	}

@@ -106,12 +106,12 @@ func (r *Route) serve(c *Conn, s *Server) error {
 		_ = c.Conn.SetDeadline(time.Time{})
 		client, c.Buffered = tc, nil
 	}
-	server, err := dial(ctx, s, s.Address)
+	server, err := dial(ctx, s, s.Address, c.Peer, c.Local)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = server.Close() }()
-	if err := r.greet(c, s, server); err != nil {
+	if err := r.greet(c, server); err != nil {
 		return err
 	}
 	delay := s.Transport.TerminationDelay
@@ -124,12 +124,7 @@ func (r *Route) serve(c *Conn, s *Server) error {
 
 // greet tells the server what comes before the client's bytes: TLS in PostgreSQL's way for
 // a connection whose TLS is passed through.
-func (r *Route) greet(c *Conn, s *Server, server net.Conn) error {
-	if s.Transport.Proxy > 0 && !s.TLS {
-		if _, err := server.Write(wire.AppendProxy(nil, s.Transport.Proxy, c.Peer, c.Local)); err != nil {
-			return err
-		}
-	}
+func (r *Route) greet(c *Conn, server net.Conn) error {
 	if !c.Postgres || r.Terminate != nil {
 		return nil
 	}
@@ -147,13 +142,23 @@ func (r *Route) greet(c *Conn, s *Server, server net.Conn) error {
 	return server.SetDeadline(time.Time{})
 }
 
-// dial connects to a server, with TLS where it speaks that.
-func dial(ctx context.Context, s *Server, addr string) (net.Conn, error) {
+// dial connects to a server, with a PROXY header about the client first and TLS after it
+// where the server takes them. Without a client the header says that there is none.
+func dial(ctx context.Context, s *Server, addr string, peer, local netip.AddrPort) (net.Conn, error) {
 	tr := s.Transport
 	d := net.Dialer{Timeout: tr.DialTimeout, KeepAlive: tr.KeepAlive}
 	nc, err := d.DialContext(ctx, "tcp", addr)
-	if err != nil || !s.TLS {
-		return nc, err
+	if err != nil {
+		return nil, err
+	}
+	if tr.Proxy > 0 {
+		if _, err := nc.Write(wire.AppendProxy(nil, tr.Proxy, peer, local)); err != nil {
+			_ = nc.Close()
+			return nil, err
+		}
+	}
+	if !s.TLS {
+		return nc, nil
 	}
 	cfg := tr.TLS
 	if cfg.ServerName == "" {
