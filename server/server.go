@@ -114,6 +114,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.process, err = telemetry.NewProcessLog(o.Static.Log, o.Stdout); err != nil {
 		return nil, err
 	}
+	if err = s.process.Send(o.Static, o.Version, o.Lookup); err != nil {
+		return nil, err
+	}
 	s.log = s.process.Logger
 	if s.certs, err = cert.NewManager(s.start); err != nil {
 		return nil, err
@@ -168,6 +171,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.hub.Run(live) })
+	wg.Go(func() { _ = s.process.Run(live) })
 	if s.tracer != nil {
 		wg.Go(func() { _ = s.tracer.Run(live) })
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/telemetry/otlp"
 )
 
 // drainEvery is how long log lines wait for company before they are written.
@@ -93,6 +94,9 @@ type Hub struct {
 		queue queue
 	}
 
+	// collector takes the access log by OTLP; nil where it is not sent.
+	collector *otlp.Exporter
+
 	requests atomic.Uint64
 	shared   []*Shard
 	poke     chan struct{}
@@ -127,6 +131,12 @@ func New(o Options) (*Hub, error) {
 	if err := h.setMetrics(&o); err != nil {
 		return nil, err
 	}
+	var err error
+	if c := o.Static.AccessLog; c != nil {
+		if h.collector, err = newLogExporter("accessLog", c.OTLP, o.Static, &o); err != nil {
+			return nil, err
+		}
+	}
 	apply, _, err := h.Prepare(o.Static)
 	if err != nil {
 		return nil, err
@@ -156,7 +166,7 @@ func (h *Hub) Request(r *Record) { h.shared[rand.IntN(len(h.shared))].Request(r)
 // logs and counts say whether r belongs into the access log and into the counters.
 func (h *Hub) logs(r *Record) bool {
 	set := h.settings.Load()
-	if set.format == nil || r.NoAccessLog || r.Internal && !set.logInternals {
+	if set.format == nil && set.sent == nil || r.NoAccessLog || r.Internal && !set.logInternals {
 		return false
 	}
 	return r.Router != "" || !set.quiet[r.EntryPoint]
@@ -180,10 +190,21 @@ func (h *Hub) wake() {
 // left. Call Close after it.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	defer wg.Wait()
 	for _, p := range h.pushers {
 		wg.Go(func() { h.runPusher(ctx, p) })
 	}
-	defer wg.Wait()
+	if h.collector != nil {
+		// It goes on until all lines are with it.
+		sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+		wg.Go(func() { _ = h.collector.Run(sending) })
+		defer stop()
+	}
+	return h.write(ctx)
+}
+
+// write writes the access log until ctx ends.
+func (h *Hub) write(ctx context.Context) error {
 	for more := false; ; {
 		if !more {
 			select {
@@ -211,6 +232,9 @@ func (h *Hub) drain(all bool) (more bool) {
 	d := &h.drained
 	d.Lock()
 	defer d.Unlock()
+	if h.collector != nil {
+		h.sendLines()
+	}
 	lines, more := d.queue.take(h.allShards(), time.Now(), all)
 	if len(lines) == 0 {
 		return more

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/telemetry/otlp"
 )
 
 // ProcessLog is the program's own log. Logger is passed on by value; its level can be
@@ -18,8 +20,37 @@ import (
 type ProcessLog struct {
 	Logger zerolog.Logger
 
-	gate *gate
-	file *rotatingFile
+	level atomic.Int32
+	gate  *gate
+	file  *rotatingFile
+	// collector takes the log by OTLP; nil where it is not sent.
+	collector *otlp.Exporter
+}
+
+// Send sends the log to a collector too, from Run on, where the configuration says so.
+// version and lookup are those of Options.
+func (p *ProcessLog) Send(s *config.Static, version string, lookup func(string) (string, bool)) error {
+	if s.Log == nil {
+		return nil
+	}
+	// What the sender itself says is only written: it would go round for ever.
+	alone := &gate{out: p.gate.out, level: &p.level}
+	e, err := newLogExporter("log", s.Log.OTLP, s, &Options{
+		Version: version, Lookup: lookup, Log: zerolog.New(alone).With().Timestamp().Str(Component, "log").Logger(),
+	})
+	if err == nil && e != nil {
+		p.collector = e
+		p.gate.collector.Store(e)
+	}
+	return err
+}
+
+// Run sends the log until ctx ends; it returns at once where there is no collector.
+func (p *ProcessLog) Run(ctx context.Context) error {
+	if p.collector == nil {
+		return nil
+	}
+	return p.collector.Run(ctx)
 }
 
 // NewProcessLog sets up the log as configured; a nil c means the defaults. Without a
@@ -51,8 +82,8 @@ func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
 	default:
 		return nil, fmt.Errorf("log.format: %q is not common or json", c.Format)
 	}
-	p.gate = &gate{out: out}
-	p.gate.level.Store(int32(level))
+	p.level.Store(int32(level))
+	p.gate = &gate{out: out, level: &p.level}
 	p.Logger = zerolog.New(p.gate).With().Timestamp().Logger()
 	return p, nil
 }
@@ -61,7 +92,7 @@ func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
 func (p *ProcessLog) SetLevel(level string) error {
 	l, err := parseLevel(level)
 	if err == nil {
-		p.gate.level.Store(int32(l))
+		p.level.Store(int32(l))
 	}
 	return err
 }
@@ -99,8 +130,9 @@ func parseLevel(s string) (zerolog.Level, error) {
 // gate lets events of its level and above through. It stands behind the loggers, so that
 // those already handed out follow a change of the level.
 type gate struct {
-	out   io.Writer
-	level atomic.Int32
+	out       io.Writer
+	level     *atomic.Int32
+	collector atomic.Pointer[otlp.Exporter]
 }
 
 // Write implements io.Writer, for events without a level.
@@ -110,6 +142,11 @@ func (g *gate) Write(b []byte) (int, error) { return g.out.Write(b) }
 func (g *gate) WriteLevel(l zerolog.Level, b []byte) (int, error) {
 	if l != zerolog.NoLevel && l < zerolog.Level(g.level.Load()) {
 		return len(b), nil
+	}
+	if e := g.collector.Load(); e != nil {
+		if r := logRecord(b, l); r != nil {
+			e.Add(r)
+		}
 	}
 	return g.out.Write(b)
 }

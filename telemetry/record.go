@@ -106,10 +106,11 @@ type fields struct {
 	request, response       []string
 }
 
-// and is what a or b want; b is that of the access log.
+// and is what a or b want.
 func (a fields) and(b fields) fields {
-	b.anyRequest = a.anyRequest || b.anyRequest
-	b.request = slices.Concat(a.request, b.request)
+	b.anyRequest, b.anyResponse = a.anyRequest || b.anyRequest, a.anyResponse || b.anyResponse
+	b.requestAll, b.responseAll = a.requestAll || b.requestAll, a.responseAll || b.responseAll
+	b.request, b.response = slices.Concat(a.request, b.request), slices.Concat(a.response, b.response)
 	return b
 }
 

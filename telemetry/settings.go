@@ -9,6 +9,7 @@ import (
 // settings is what a reload may change. It is immutable.
 type settings struct {
 	format       *format // nil without an access log
+	sent         *format // what is sent by OTLP; nil without
 	filter       filter
 	output       *output
 	logInternals bool
@@ -39,7 +40,11 @@ func (h *Hub) Prepare(s *config.Static) (apply, discard func(), err error) {
 		if err := h.readAccessLog(c, next, was); err != nil {
 			return nil, nil, err
 		}
-		wants = wants.and(next.format.wants())
+		for _, f := range []*format{next.format, next.sent} {
+			if f != nil {
+				wants = wants.and(f.wants())
+			}
+		}
 	}
 	discard = func() {
 		if next.output != nil && next.output != was.output {
@@ -72,6 +77,17 @@ func (h *Hub) readAccessLog(c *config.AccessLog, next, was *settings) (err error
 	}
 	if next.filter, err = newFilter(c.Filters); err != nil {
 		return err
+	}
+	if c.OTLP != nil && h.collector != nil {
+		whole := *c
+		whole.Format = formatJSON
+		if next.sent, err = newFormat(&whole); err != nil {
+			return err
+		}
+		if !c.DualOutput {
+			next.format = nil // as in the reference: it is sent instead of written
+			return nil
+		}
 	}
 	if was.output != nil && was.output.path == c.FilePath {
 		next.output = was.output

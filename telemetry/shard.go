@@ -26,6 +26,7 @@ type Shard struct {
 
 	mu      sync.Mutex
 	batch   batch
+	copies  []byte // lines of JSON that wait to be sent
 	clock   clock
 	cache   [cacheSize]*cell
 	cells   map[series]*cell
@@ -134,20 +135,32 @@ func (s *Shard) countReason(reason string) {
 	s.reasons = append(s.reasons, reasonCount{strings.Clone(reason), 1})
 }
 
-// log appends the line of r and reports whether the writer must be told.
+// log notes r in the access log and reports whether the writer must be told.
 func (s *Shard) log(r *Record) bool {
 	number := s.number(r.Start)
 	set := s.hub.settings.Load()
-	if set.format == nil || !set.filter.keeps(r) {
+	if !set.filter.keeps(r) {
 		return false
 	}
+	wake := false
+	if set.sent != nil {
+		wake = len(s.copies) == 0
+		if len(s.copies) < dropAt {
+			s.copies = set.sent.append(s.copies, r, number, &s.clock)
+		}
+	}
+	return set.format != nil && s.write(set.format, r, number) || wake
+}
+
+// write appends the line of r and reports whether the writer must be told.
+func (s *Shard) write(f *format, r *Record, number uint64) bool {
 	b := &s.batch
 	before := len(b.lines)
 	if before >= dropAt {
 		s.dropped++
 		return false
 	}
-	b.lines = set.format.append(b.lines, r, number, &s.clock)
+	b.lines = f.append(b.lines, r, number, &s.clock)
 	ended := r.Ended
 	if ended == 0 {
 		ended = r.Start + r.Duration

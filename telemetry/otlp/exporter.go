@@ -172,18 +172,23 @@ func (e *Exporter) request(items []byte) []byte {
 	return Close(Close(b, scope), resource)
 }
 
-// deliver sends body, again and again where that makes sense.
+// deliver sends body, again and again where that makes sense; at the end of the program, whose
+// context has a deadline, once more at most.
 func (e *Exporter) deliver(ctx context.Context, body []byte) *failure {
 	begin, wait := time.Now(), time.Second
-	for {
+	_, ending := ctx.Deadline()
+	for first := true; ; first = false {
 		f := e.sender.send(ctx, body)
-		if f == nil || !f.again {
+		if f == nil || !f.again || ending && !first {
 			return f
 		}
 		if ctx.Err() != nil {
 			return e.atLast(ctx, body, f)
 		}
 		pause := max(f.after, wait/2+rand.N(wait))
+		if ending {
+			pause = max(f.after, wait/5)
+		}
 		if time.Since(begin)+pause > patience {
 			return f
 		}
@@ -197,8 +202,7 @@ func (e *Exporter) deliver(ctx context.Context, body []byte) *failure {
 	}
 }
 
-// atLast makes one more attempt for what the end of the program has come upon. A context
-// with a deadline is the end's own.
+// atLast makes one more attempt for what the end of the program has come upon.
 func (e *Exporter) atLast(ctx context.Context, body []byte, f *failure) *failure {
 	if _, ending := ctx.Deadline(); ending {
 		return f
