@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"os"
 	"strings"
 	"time"
 
@@ -25,7 +24,7 @@ func Read(f config.FileOrContent) ([]byte, error) {
 	if strings.Contains(s, "-----BEGIN") {
 		return []byte(s), nil
 	}
-	b, err := os.ReadFile(s)
+	b, err := config.ReadFile(s)
 	if err != nil {
 		return nil, fmt.Errorf("%w (and it is not PEM text)", err)
 	}

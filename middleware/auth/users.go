@@ -4,14 +4,13 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
+	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/middleware/option"
 )
-
-// maxUsersFile bounds a users file, in bytes.
-const maxUsersFile = 8 << 20
 
 // source is one entry of users with the place it stands at.
 type entry struct {
@@ -58,16 +57,14 @@ func read(file string) (string, error) {
 		}
 		return v, nil
 	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return "", option.Errorf("usersFile", "check the path inside the router's container", "%v", errors.Unwrap(err))
-	}
-	if info.IsDir() || info.Size() > maxUsersFile {
-		return "", option.Errorf("usersFile", "give a file of lines name:hash", "%s is a directory or larger than 8 MiB", file)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", option.Errorf("usersFile", "check its permissions", "%v", errors.Unwrap(err))
+	b, err := config.ReadFile(file)
+	switch cause := errors.Unwrap(err); {
+	case errors.Is(err, config.ErrNotAFile):
+		return "", option.Errorf("usersFile", "give a file of lines name:hash", "%s %v", file, config.ErrNotAFile)
+	case errors.Is(err, fs.ErrNotExist):
+		return "", option.Errorf("usersFile", "check the path inside the router's container", "%v", cause)
+	case err != nil:
+		return "", option.Errorf("usersFile", "check its permissions", "%v", cause)
 	}
 	return string(b), nil
 }

@@ -4,7 +4,6 @@ package trust
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"os"
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
@@ -50,7 +49,7 @@ func text(field, v string) ([]byte, error) {
 	if strings.Contains(v, "-----BEGIN ") {
 		return []byte(v), nil
 	}
-	b, err := os.ReadFile(v)
+	b, err := config.ReadFile(v)
 	if err != nil {
 		return nil, option.Errorf(field, "check the path inside the router's container", "%v", err)
 	}

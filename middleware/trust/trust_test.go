@@ -45,8 +45,8 @@ func TestClientTLS(t *testing.T) {
 	}
 	_, other := pair(t)
 	for want, cfg := range map[string]config.ClientTLS{
-		"tls.ca: there is no": {CA: "-----BEGIN X-----"}, "tls.ca: open": {CA: "/nowhere"}, "tls.cert: cert and key": {Cert: cert},
-		"tls.key: open": {Cert: cert, Key: "/nowhere"}, "tls.cert: tls": {Cert: cert, Key: other},
+		"tls.ca: there is no": {CA: "-----BEGIN X-----"}, "tls.ca: stat": {CA: "/nowhere"}, "tls.cert: cert and key": {Cert: cert},
+		"tls.key: stat": {Cert: cert, Key: "/nowhere"}, "tls.cert: tls": {Cert: cert, Key: other},
 	} {
 		if _, err := ClientTLS("tls", &cfg); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
