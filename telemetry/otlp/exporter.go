@@ -177,8 +177,15 @@ func (e *Exporter) request(items []byte) []byte {
 func (e *Exporter) deliver(ctx context.Context, body []byte) *failure {
 	begin, wait := time.Now(), time.Second
 	_, ending := ctx.Deadline()
+	sending := ctx
+	if !ending {
+		// What is on its way is not cut off by the end: it may have arrived, and would be sent twice.
+		var cancel context.CancelFunc
+		sending, cancel = lingering(ctx)
+		defer cancel()
+	}
 	for first := true; ; first = false {
-		f := e.sender.send(ctx, body)
+		f := e.sender.send(sending, body)
 		if f == nil || !f.again || ending && !first {
 			return f
 		}
@@ -200,6 +207,16 @@ func (e *Exporter) deliver(ctx context.Context, body []byte) *failure {
 		}
 		wait = min(2*wait, 15*time.Second)
 	}
+}
+
+// lingering returns a context that ends a while after ctx.
+func lingering(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(last, cancel)
+		context.AfterFunc(longer, func() { t.Stop() })
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // atLast makes one more attempt for what the end of the program has come upon.
