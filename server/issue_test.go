@@ -71,7 +71,9 @@ func TestResolversReplacedDuringAnOrder(t *testing.T) {
 	}
 	free()
 	stored := func() []string {
-		var file map[string]struct{ Certificates []struct{ Domain struct{ Main string } } }
+		var file map[string]struct {
+			Certificates []struct{ Domain struct{ Main string } }
+		}
 		b, err := os.ReadFile(filepath.Join(filepath.Dir(e.static), "acme.json"))
 		if err != nil || json.Unmarshal(b, &file) != nil {
 			return nil

@@ -82,7 +82,7 @@ func (l *loop) ask(cl *client, ep *exchange.Endpoint, reason exchange.Reason, pa
 // another notes that ep could not be asked, and reports whether a further server may be.
 func (l *loop) another(cl *client, ep *exchange.Endpoint, failure exchange.Reason) bool {
 	ex := cl.ex
-	cl.lastFail, ex.Reason = failure, failure
+	cl.lastFail = failure // not the request's Reason: another server may answer it
 	ex.Tried(ep)
 	ex.Release(exchange.Failed)
 	if ex.MayTry() {

@@ -175,8 +175,8 @@ func (c *Client) Do(ctx context.Context, call *Call) Result {
 			ex.Release(exchange.OK)
 			return res
 		}
-		ex.Reason = err.Reason
 		if res == Broken {
+			ex.Reason = err.Reason
 			ex.Release(outcome(err))
 			return Broken
 		}
