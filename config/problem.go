@@ -57,6 +57,7 @@ const (
 	CodeInvalidConstraints = "invalid_constraints" // a constraints expression that does not parse
 	CodeUnreachable        = "source_unreachable"  // the provider's source cannot be asked at the moment
 	CodeRefused            = "engine_refused"      // an engine does not start, stop or scale what the labels ask for
+	CodeLostAddress        = "client_address_lost" // clients arrive with the address of a gateway instead of their own
 	CodeUnreadable         = "unreadable_file"     // a file that cannot be read or parsed
 	CodeInvalidCertificate = "invalid_certificate" // a certificate or key that cannot be used
 	CodeDuplicateHost      = "duplicate_host"      // two routers claim the same host and path

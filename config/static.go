@@ -54,6 +54,9 @@ type Sluice struct {
 	// Ready is the probe a container that has started must pass before its first request, where
 	// its label sluice.ready does not say: tcp (the default), http:/path or none.
 	Ready string `json:"ready,omitempty"`
+	// Ranges are files with an address or range on each line, by the name that stands for them in
+	// trustedIPs. A name that is built in (loopback, private, docker, swarm, cloudflare) is replaced.
+	Ranges map[string]string `json:"ranges,omitempty"`
 }
 
 // DefaultHold is how long requests wait for a replacement where nothing else is said.
@@ -198,7 +201,8 @@ func (r *RespondingTimeouts) SetDefaults() { r.ReadTimeout, r.IdleTimeout = 60e9
 type EntryPointProxyProtocol struct {
 	// Insecure takes PROXY headers from anyone.
 	Insecure bool `json:"insecure,omitempty"`
-	// TrustedIPs lists addresses and ranges whose PROXY headers count.
+	// TrustedIPs lists addresses and ranges whose PROXY headers count; loopback, private, docker,
+	// swarm, cloudflare and the names of sluice.ranges stand for theirs.
 	TrustedIPs []string `json:"trustedIPs,omitempty"`
 }
 
@@ -206,7 +210,7 @@ type EntryPointProxyProtocol struct {
 type ForwardedHeaders struct {
 	// Insecure trusts everyone.
 	Insecure bool `json:"insecure,omitempty"`
-	// TrustedIPs lists addresses and ranges whose fields are kept.
+	// TrustedIPs lists addresses and ranges whose fields are kept; names are as in proxyProtocol.
 	TrustedIPs []string `json:"trustedIPs,omitempty"`
 	// Connection lists fields that a client's Connection may name and that pass all the same.
 	Connection []string `json:"connection,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -151,7 +152,11 @@ func (c *checker) ranges(field string, list []string) {
 		if _, err := netip.ParseAddr(s); err == nil {
 			continue
 		}
-		c.add(Error, fmt.Sprintf("%s.[%d]", field, i), CodeInvalidValue, "write 10.0.0.0/8 or 10.1.2.3", "%q is neither an address nor a range", s)
+		names := c.s.Sluice.rangeNames()
+		if slices.Contains(names, s) {
+			continue
+		}
+		c.add(Error, fmt.Sprintf("%s.[%d]", field, i), CodeInvalidValue, "write 10.0.0.0/8, 10.1.2.3, or one of "+strings.Join(names, ", "), "%q is neither an address nor a range", s)
 	}
 }
 

@@ -83,6 +83,9 @@ func (e *pointError) Unwrap() error { return e.err }
 
 func (s *Server) newEntryPoint(name string, ep *config.EntryPoint) (*entrypoint.EntryPoint, error) {
 	dress, err := s.dress()
+	if err == nil {
+		ep, err = s.named(ep)
+	}
 	if err != nil {
 		return nil, err
 	}

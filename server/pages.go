@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/proxy/balance"
@@ -29,6 +30,19 @@ func (s *Server) dress() (func(*exchange.Exchange), error) {
 func (s *Server) republish() {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
+	if s.merged != nil {
+		s.publishLocked(s.merged)
+	}
+}
+
+// notice takes up what a provider has noticed around this process; it lasts until the end.
+func (s *Server) notice(p config.Problem) {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if slices.Contains(s.notices, p) {
+		return // two providers see the same
+	}
+	s.notices = append(s.notices, p)
 	if s.merged != nil {
 		s.publishLocked(s.merged)
 	}

@@ -56,16 +56,16 @@ func (s *Server) makeProviders() []provider.Provider {
 		}
 		if p.Swarm != nil {
 			add("swarm", []any{p.Swarm, p.Docker, compat, hold, ready}, func() provider.Provider {
-				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping, Hold: hold, Ready: ready})
+				return swarm.New(p.Swarm, swarm.Options{Log: s.component("swarm"), Compat404: compat, Beside: p.Docker, Stopping: s.stopping, Hold: hold, Ready: ready, Notice: s.notice})
 			})
 		}
 		if p.Docker != nil {
 			add("docker", []any{p.Docker, compat, hold, ready}, func() provider.Provider {
-				return docker.New(p.Docker, docker.Options{Log: s.component("docker"), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready})
+				return docker.New(p.Docker, docker.Options{Log: s.component("docker"), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready, Notice: s.notice})
 			})
 			for name, cfg := range p.Docker.Further() {
 				add(name, []any{cfg, compat, hold, ready}, func() provider.Provider {
-					return docker.New(cfg, docker.Options{Name: name, Log: s.component(name), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready})
+					return docker.New(cfg, docker.Options{Name: name, Log: s.component(name), Compat404: compat, Stopping: s.stopping, Hold: hold, Ready: ready, Notice: s.notice})
 				})
 			}
 		}

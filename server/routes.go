@@ -39,7 +39,7 @@ func (s *Server) publishLocked(m *provider.Merged) {
 	}
 	t.Runtime.Generation, t.Runtime.At = gen, time.Now()
 	problems := s.certs.Update(tlsOf(m.Config), t.HostOptions(), t.Runtime.At)
-	t.Runtime.Problems = slices.Concat(t.Runtime.Problems, problems, s.unreadyProblems(), s.keeper.Problems())
+	t.Runtime.Problems = slices.Concat(t.Runtime.Problems, problems, s.unreadyProblems(), s.keeper.Problems(), s.notices)
 	s.table.Store(t)
 	s.points.Load().publish(t, s.traced)
 	s.lane.sweep()

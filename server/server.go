@@ -86,6 +86,7 @@ type Server struct {
 	publishing sync.Mutex
 	merged     *provider.Merged // what was published last
 	warnings   []config.Problem // about the static configuration
+	notices    []config.Problem // what was noticed around this process
 	table      atomic.Pointer[router.Table]
 	draining   atomic.Bool
 	reported   map[config.Problem]bool

@@ -50,6 +50,9 @@ type Options struct {
 	// Stopping, if set, is told the server URLs of a container at the moment its stop
 	// signal is seen, before the update that fences them goes out. It must not block.
 	Stopping func(urls []string)
+	// Notice, if set, is told once of something that is wrong around this process rather than
+	// with a container: clients that arrive without their own address.
+	Notice func(config.Problem)
 }
 
 // Provider watches one engine.
@@ -95,7 +98,7 @@ func (p *Provider) timeout() time.Duration {
 // Run implements provider.Provider. An engine that goes away is asked again with
 // growing pauses, while the last good routes stay.
 func (p *Provider) Run(ctx context.Context, out chan<- provider.Update) error {
-	return Stay(ctx, p.name, &p.engine, p.log, out, func(ctx context.Context, cli *client.Client) (bool, error) {
+	return Stay(ctx, p.name, &p.engine, p.log, p.opts.Notice, out, func(ctx context.Context, cli *client.Client) (bool, error) {
 		return p.session(ctx, cli, out)
 	})
 }

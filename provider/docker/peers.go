@@ -10,9 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/sluice-edge/sluice/config"
-	"github.com/sluice-edge/sluice/telemetry"
 )
 
 const (
@@ -32,12 +30,12 @@ type peers struct {
 	gateway, ingress int
 }
 
-// watchPeers warns once if nearly all clients arrive with the address of the bridge's gateway
+// watchPeers tells notice once if nearly all clients arrive with the address of the bridge's gateway
 // or of the ingress network, so that rules on addresses cannot work. It samples the kernel's
-// table of connections, which costs requests nothing, and returns when it has warned, when
+// table of connections, which costs requests nothing, and returns when it has told, when
 // there was time enough, or when ctx ends. Outside a container that e knows it does nothing.
-func watchPeers(ctx context.Context, e *config.Engine, log zerolog.Logger) {
-	if ownID() == "" {
+func watchPeers(ctx context.Context, e *config.Engine, notice func(config.Problem)) {
+	if notice == nil || ownID() == "" {
 		return
 	}
 	var self Self
@@ -62,7 +60,7 @@ func watchPeers(ctx context.Context, e *config.Engine, log zerolog.Logger) {
 			}
 		}
 		if text, fix := p.verdict(); text != "" {
-			log.Warn().Str(telemetry.Suggestion, fix).Msg(text)
+			notice(config.Problem{Source: "clients", Code: config.CodeLostAddress, Severity: config.Warning, Text: text, Suggestion: fix})
 			return
 		}
 	}

@@ -19,14 +19,14 @@ var errClosed = errors.New("the engine closed the stream of events")
 // Stay keeps a session with an engine until ctx ends: one that breaks is followed by
 // another, after pauses that grow while the engine does not answer. Each trouble is sent
 // as a Problem and logged once for each length of pause. A session reports whether it
-// reached the engine; without watch one that ends well is the last. The error is that
+// reached the engine; notice, which may be nil, is told if clients arrive without their own address. Without watch one that ends well is the last. The error is that
 // of an endpoint that can never work.
-func Stay(ctx context.Context, name string, e *config.Engine, log zerolog.Logger, out chan<- provider.Update,
+func Stay(ctx context.Context, name string, e *config.Engine, log zerolog.Logger, notice func(config.Problem), out chan<- provider.Update,
 	session func(context.Context, *client.Client) (bool, error)) error {
 	var watching sync.WaitGroup
 	peersCtx, cancel := context.WithCancel(ctx)
 	defer func() { cancel(); watching.Wait() }()
-	watching.Go(func() { watchPeers(peersCtx, e, log) })
+	watching.Go(func() { watchPeers(peersCtx, e, notice) })
 	var pause time.Duration
 	var logged string
 	for {

@@ -49,6 +49,8 @@ type Options struct {
 	// Stopping, if set, is told the server URLs of tasks that are about to stop, before the
 	// update that fences them goes out. It must not block.
 	Stopping func(urls []string)
+	// Notice is as in package docker.
+	Notice func(config.Problem)
 }
 
 // Provider watches one swarm through one of its managers.
@@ -117,7 +119,7 @@ func (*Provider) Name() string { return "swarm" }
 
 // Run implements provider.Provider.
 func (p *Provider) Run(ctx context.Context, out chan<- provider.Update) error {
-	return docker.Stay(ctx, p.Name(), &p.cfg.Engine, p.log, out, func(ctx context.Context, cli *client.Client) (bool, error) {
+	return docker.Stay(ctx, p.Name(), &p.cfg.Engine, p.log, p.opts.Notice, out, func(ctx context.Context, cli *client.Client) (bool, error) {
 		return p.session(ctx, cli, out)
 	})
 }
