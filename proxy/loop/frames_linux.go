@@ -2,6 +2,7 @@ package loop
 
 import (
 	"slices"
+	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/wire"
@@ -504,6 +505,23 @@ func (l *loop) framesFault(cl *client, err *h2.Error) {
 	fr.out = h2.AppendGoAway(fr.out, fr.last, err.Code)
 	fr.away = true
 	l.dropStreams(cl)
-	l.flushFrames(cl)
-	l.finishFrames(cl)
+	if err == h2.ErrPreface {
+		l.kill(cl) // whoever that is does not understand a GOAWAY
+		return
+	}
+	if l.flushFrames(cl); cl.dead {
+		return
+	}
+	// It is not closed at once: what is under way from the client would reset it, and the
+	// reason with it. The reference waits as long.
+	l.recycle(cl.in)
+	cl.in = nil
+	cl.state, cl.budget = cLinger, maxDrain
+	l.wheel.set(&cl.timer, l.now+int64(faultTime))
+	if cl.readable {
+		l.later(&cl.conn)
+	}
 }
+
+// faultTime is how long a client may take to read why its connection ends.
+const faultTime = time.Second

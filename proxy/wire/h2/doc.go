@@ -3,9 +3,9 @@
 // appended. It knows frames, not streams: windows, states and the life of a stream are its
 // caller's.
 //
-// What a peer can make a Reader keep is bounded: the dynamic table, the decoded head, and a
-// frame of 16 KiB at most, which the caller holds until it is whole. DATA comes in pieces
-// and is never held.
+// What a peer can make a Reader keep is bounded: the dynamic table and the decoded head; its
+// caller holds a frame until it is whole, of at most 16 KiB, or twice the largest head for
+// HEADERS and CONTINUATION. DATA comes in pieces and is never held.
 package h2
 
 // Type is the type of a frame.
@@ -56,8 +56,10 @@ const (
 )
 
 const (
-	// MaxFrame is the largest payload that either side sends: the value nobody must announce.
+	// MaxFrame is the largest payload that a server of ours sends: the value that every peer takes.
 	MaxFrame = 16 << 10
+	// maxTaken is the largest payload it takes, as the reference.
+	maxTaken = 1 << 20
 	// DefaultWindow is the window of a connection, and of its streams until SETTINGS say otherwise.
 	DefaultWindow = defaultWindow
 	// MaxWindow bounds every window.

@@ -157,7 +157,9 @@ func TestReaderEndsConnections(t *testing.T) {
 	}{
 		{"preface", func(c *client) { c.Reset(); c.WriteString("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n") }, ErrPreface},
 		{"no settings", func(c *client) { c.Truncate(len(wire.Preface)); _ = c.fr.WritePing(false, [8]byte{}) }, ErrFirst},
-		{"large frame", func(c *client) { _ = c.fr.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, MaxFrame+1)) }, ErrSize},
+		{"large frame", func(c *client) { _ = c.fr.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, maxTaken+1)) }, ErrSize},
+		{"large ping", func(c *client) { _ = c.fr.WriteRawFrame(http2.FramePing, 0, 0, make([]byte, MaxFrame+1)) }, ErrSize},
+		{"large head", func(c *client) { _ = c.fr.WriteRawFrame(http2.FrameHeaders, 5, 1, make([]byte, 30<<10)) }, ErrBlock},
 		{"interleaved", func(c *client) {
 			_ = c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.block(get...)})
 			_ = c.fr.WritePing(false, [8]byte{})
@@ -423,7 +425,7 @@ func TestWriter(t *testing.T) {
 			got = append(got, fmt.Sprint("goaway ", f.LastStreamID, f.ErrCode))
 		}
 	}
-	want := []string{"[HEADER_TABLE_SIZE = 8192]", "[MAX_CONCURRENT_STREAMS = 100]", "[INITIAL_WINDOW_SIZE = 262144]", "[MAX_HEADER_LIST_SIZE = 1048576]",
+	want := []string{"[HEADER_TABLE_SIZE = 8192]", "[MAX_CONCURRENT_STREAMS = 100]", "[INITIAL_WINDOW_SIZE = 262144]", "[MAX_FRAME_SIZE = 1048576]", "[MAX_HEADER_LIST_SIZE = 1048576]",
 		"ack false", "ack true", "window 0 1048576", "ping true12345678", "data 16384 false", "data 1 true", "reset 9 CANCEL", "goaway 11 ENHANCE_YOUR_CALM"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

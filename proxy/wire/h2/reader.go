@@ -120,7 +120,7 @@ func (r *Reader) Next(b []byte) (ev Event, n int, err *Error) {
 	size := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
 	typ, flags, id := Type(b[3]), b[4], binary.BigEndian.Uint32(b[5:])&0x7fffffff
 	switch {
-	case size > MaxFrame:
+	case size > maxTaken:
 		return ev, 0, ErrSize
 	case !r.first && typ != TypeSettings:
 		return ev, 0, ErrFirst
@@ -128,6 +128,13 @@ func (r *Reader) Next(b []byte) (ev Event, n int, err *Error) {
 		return ev, 0, ErrInterleaved
 	case typ == TypeData:
 		return r.beginData(b, size, flags, id)
+	case typ > TypeContinuation: // RFC 9113 §5.5: unknown types are ignored
+		r.inData, r.pad = size > 0, size
+		return ev, frameHead, nil
+	case size > r.limit:
+		return ev, 0, ErrBlock
+	case size > MaxFrame && typ != TypeHeaders && typ != TypeContinuation:
+		return ev, 0, ErrSize
 	case len(b) < frameHead+size:
 		return ev, 0, nil
 	}
@@ -173,7 +180,7 @@ func (r *Reader) frame(typ Type, flags byte, id uint32, p []byte) (Event, *Error
 		}
 		return control(typ, flags, p)
 	}
-	return Event{}, nil // RFC 9113 §5.5: unknown types are ignored
+	return Event{}, nil
 }
 
 func control(typ Type, flags byte, p []byte) (Event, *Error) {
@@ -241,7 +248,7 @@ func (r *Reader) piece(b []byte) (ev Event, n int) {
 		return ev, n
 	}
 	n = min(r.left, len(b))
-	if n == 0 && r.left > 0 && r.unsaid == 0 {
+	if n == 0 && r.left > 0 {
 		return ev, 0
 	}
 	ev = Event{Kind: Data, Stream: r.data, Payload: b[:n], Flow: r.unsaid, Pad: r.unpad}

@@ -60,7 +60,7 @@ func (o *Own) Append(dst []byte) []byte {
 	for _, s := range [...]struct {
 		id  uint16
 		val uint32
-	}{{setTable, o.Table}, {setStreams, o.Streams}, {setWindow, o.Window}, {setHeaderList, o.HeadSize}} {
+	}{{setTable, o.Table}, {setStreams, o.Streams}, {setWindow, o.Window}, {setFrame, maxTaken}, {setHeaderList, o.HeadSize}} {
 		if s.val == 0 || s.id == setTable && s.val == DefaultTable {
 			continue
 		}
