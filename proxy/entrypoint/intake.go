@@ -41,6 +41,9 @@ func (e *EntryPoint) Intake(c serve.Conn) { e.intake(c, e.proxies.on) }
 func (e *EntryPoint) IntakeBehindProxy(c serve.Conn) { e.intake(c, false) }
 
 func (e *EntryPoint) intake(c serve.Conn, proxied bool) {
+	if !c.Local.IsValid() { // a loop asks the kernel for it only where somebody wants to know
+		c.Local = addrPort(c.LocalAddr())
+	}
 	in := &intake{e: e, c: c, buf: c.Buffered, proxied: proxied}
 	if !in.track(true) {
 		_ = c.Close()
