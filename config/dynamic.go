@@ -112,6 +112,9 @@ type LoadBalancer struct {
 	Hold *Duration `json:"hold,omitempty" cfg:"sluice"`
 	// AutoHold is Hold where that is nil. Set by providers that see containers come and go.
 	AutoHold Duration `json:"-" cfg:"-"`
+	// SlowStart is how long a server that enters rotation gets less than its share, growing from a
+	// twentieth; servers that were there before take the rest. Not with the strategy hrw.
+	SlowStart *Duration `json:"slowStart,omitempty" cfg:"sluice"`
 	// Idle is set where the servers sleep while nobody asks for them. Set by providers.
 	Idle *Idle `json:"-" cfg:"-"`
 }

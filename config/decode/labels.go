@@ -25,6 +25,8 @@ type Extra struct {
 	// Hold and Ready are the labels sluice.hold and sluice.ready; nil and empty if not given.
 	Hold  *config.Duration
 	Ready string
+	// SlowStart is the label sluice.slowStart; nil if not given.
+	SlowStart *config.Duration
 	// Idle is what the labels below sluice.idle say.
 	Idle IdleLabels
 }
@@ -59,6 +61,7 @@ type extraLabels struct {
 	Hold   *config.Duration `json:"hold"`
 	Ready  string           `json:"ready"`
 	Idle   IdleLabels       `json:"idle"`
+	Slow   *config.Duration `json:"slowStart"`
 }
 
 // labelRoots are the prefixes that the reference decodes, after the first element.
@@ -141,7 +144,7 @@ func (w *walker) destination(key, lower string, ours bool, root, own *node) *nod
 	if lower == "enable" || strings.HasPrefix(lower, "docker.") || strings.HasPrefix(lower, "swarm.") {
 		return own
 	}
-	if ours && (lower == "hold" || lower == "ready" || lower == "idle" || strings.HasPrefix(lower, "idle.")) {
+	if ours && (lower == "hold" || lower == "ready" || lower == "slowstart" || lower == "idle" || strings.HasPrefix(lower, "idle.")) {
 		return own
 	}
 	w.nearRoot(key, lower, ours)
@@ -161,9 +164,9 @@ func (w *walker) nearRoot(key, lower string, ours bool) {
 	default:
 		near := Nearest(first, []string{"http", "tcp", "udp", "enable", "docker", "swarm"})
 		if near == "" && ours {
-			near = Nearest(first, []string{"hold", "ready", "idle"})
+			near = Nearest(first, []string{"hold", "ready", "slowStart", "idle"})
 		}
-		if near == "" || near != "idle" && deep == (near == "enable" || near == "hold" || near == "ready") {
+		if near == "" || near != "idle" && deep == (near == "enable" || near == "hold" || near == "ready" || near == "slowStart") {
 			if !ours {
 				return
 			}
@@ -276,7 +279,7 @@ func (w *walker) extra(own *node, e *Extra) {
 	var x extraLabels
 	w.fill(reflect.ValueOf(&x).Elem(), own, nil)
 	e.Docker, e.Swarm = x.Docker, x.Swarm
-	e.Hold, e.Ready = x.Hold, x.Ready
+	e.Hold, e.Ready, e.SlowStart = x.Hold, x.Ready, x.Slow
 	if why := config.CheckReady(e.Ready); why != "" {
 		w.problem(own.child("ready", true), config.CodeInvalidValue, why, "write tcp, http:/path or none")
 		e.Ready = ""

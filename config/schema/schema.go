@@ -71,6 +71,7 @@ func Labels() []Key {
 		Key{Path: "traefik.swarm.lbswarm", Type: "boolean", Default: "false", Text: "Use the Swarm service's virtual address instead of its tasks."},
 		Key{Path: "sluice.hold", Type: "duration", Default: "10s", Text: "How long requests wait for a replacement of the container, or for it to wake; 0s answers 503 at once."},
 		Key{Path: "sluice.ready", Type: "text", Default: "tcp", Text: "The probe that a container which has started must pass before its first request: tcp, http:/path or none."},
+		Key{Path: "sluice.slowstart", Type: "duration", Text: "How long the container gets less than its share after it has become ready, growing from a twentieth."},
 		Key{Path: "sluice.idle", Type: "duration", Text: "Puts the container to sleep after so long without a request, and a request wakes it. See docs/sleep.md."},
 		Key{Path: "sluice.idle.mode", Type: "text", Default: "stop", Text: "How it sleeps: stop or pause. Swarm services are scaled to zero."},
 		Key{Path: "sluice.idle.group", Type: "text", Text: "What sleeps and wakes together; by default the compose service, else the container alone."},

@@ -298,6 +298,9 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 		tmpl = lb.Servers[0]
 	}
 	lb.Servers, lb.AutoHold, lb.Idle = nil, s.hold(), s.idle()
+	if lb.SlowStart == nil {
+		lb.SlowStart = s.extra.SlowStart
+	}
 	fenced := s.w.Rank != Live
 	if tmpl.URL != "" {
 		if tmpl.Port != "" || tmpl.Scheme != "" {

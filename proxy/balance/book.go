@@ -157,6 +157,7 @@ func (d *Draft) endpoint(service string, s *config.Server, tr *exchange.Transpor
 			ep.Starting.Store(true)
 			d.starting = append(d.starting, starting{service, s.Ready, ep})
 		}
+		ep.Since.Store(time.Now().UnixNano())
 	}
 	d.book.mu.Unlock()
 	d.endpoints[k] = ep

@@ -171,6 +171,9 @@ func (b *Book) watch(ctx context.Context, lb *LoadBalancer, ep *exchange.Endpoin
 		if ctx.Err() != nil {
 			return
 		}
+		if err == nil && ep.Down.Load() {
+			ep.Since.Store(time.Now().UnixNano())
+		}
 		if was := ep.Down.Swap(err != nil); was != (err != nil) {
 			lb.gate.changedAt(time.Now().UnixNano())
 			if b.events.Health != nil {

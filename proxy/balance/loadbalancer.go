@@ -41,6 +41,7 @@ type LoadBalancer struct {
 	dropHost bool
 	hold     time.Duration
 	idle     bool // it may sleep
+	slow     time.Duration
 	gate     *gate
 }
 
@@ -154,6 +155,9 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		lb.gate = &gate{book: d.book}
 	}
 	lb.idle = cfg.Idle != nil
+	if cfg.SlowStart != nil && lb.strategy != hrw {
+		lb.slow = time.Duration(*cfg.SlowStart)
+	}
 	lb.hold = time.Duration(cfg.AutoHold)
 	if cfg.Hold != nil {
 		lb.hold = max(0, time.Duration(*cfg.Hold))
@@ -207,6 +211,9 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	}
 	if i < 0 {
 		return lb.none(ex)
+	}
+	if lb.slow > 0 && !stuck {
+		i = lb.ease(ex, i)
 	}
 	ep := lb.eps[i]
 	ep.InFlight.Add(1)

@@ -69,6 +69,7 @@ func (b *Book) probe(ctx context.Context, s starting) {
 			}
 			continue
 		}
+		s.ep.Since.Store(time.Now().UnixNano())
 		s.ep.Starting.Store(false)
 		b.mu.Lock()
 		g := b.gates[s.service]

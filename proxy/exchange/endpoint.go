@@ -35,6 +35,8 @@ type Endpoint struct {
 	Down, Fenced atomic.Bool
 	// Starting is set until the endpoint has passed its readiness probe.
 	Starting atomic.Bool
+	// Since is when it entered rotation last, in ns since 1970.
+	Since atomic.Int64
 	// Served is set once it has answered a request, and cleared when it does not any more.
 	Served atomic.Bool
 	// Gone is set when no table names the endpoint any more: lanes close its idle connections.
