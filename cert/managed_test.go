@@ -74,3 +74,45 @@ func TestStrangersLearnNothingFromTheChallengeProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Configured and issued certificates are chosen from as one: exact before wildcard, valid
+// before ended, and configured before issued only where both are as good.
+func TestChoiceAmongConfiguredAndIssued(t *testing.T) {
+	now := time.Now()
+	live, past := [2]time.Time{now.Add(-time.Hour), now.Add(time.Hour)}, [2]time.Time{now.Add(-2 * time.Hour), now.Add(-time.Hour)}
+	for name, c := range map[string]struct {
+		configured, issued string // names; the common name is theirs
+		ends               [2][2]time.Time
+		want               string
+	}{
+		"exact issued":       {"*.a.test", "x.a.test", [2][2]time.Time{live, live}, "x.a.test"},
+		"exact configured":   {"x.a.test", "*.a.test", [2][2]time.Time{live, live}, "x.a.test"},
+		"configured ended":   {"x.a.test", "*.a.test", [2][2]time.Time{past, live}, "*.a.test"},
+		"issued ended":       {"*.a.test", "x.a.test", [2][2]time.Time{live, past}, "*.a.test"},
+		"all ended":          {"*.a.test", "x.a.test", [2][2]time.Time{past, past}, "x.a.test"},
+		"another name":       {"*.b.test", "y.a.test", [2][2]time.Time{live, live}, "TRAEFIK DEFAULT CERT"},
+		"a wildcard's depth": {"*.x.a.test", "*.test", [2][2]time.Time{live, live}, "TRAEFIK DEFAULT CERT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := NewManager(now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cf, kf := pair(t, c.ends[0][0], c.ends[0][1], c.configured)
+			m.Update(&config.TLS{Certificates: []config.StoreCertificate{{CertFile: cf, KeyFile: kf}}}, nil, now)
+			ci, ki := pair(t, c.ends[1][0], c.ends[1][1], c.issued)
+			p, err := Load(ci, ki)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.SetManaged([]*tls.Certificate{p}, now)
+			st, err := handshake(t, m, "x.a.test", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := st.PeerCertificates[0].Subject.CommonName; got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}

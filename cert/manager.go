@@ -93,7 +93,8 @@ func (m *Manager) update(cfg *config.TLS, hostOptions map[string]string, now tim
 		}
 		pair, err := m.load(loaded, c.CertFile, c.KeyFile)
 		if err != nil {
-			problems = append(problems, problem(fmt.Sprintf("certificate %d (%s)", i, short(c.CertFile)), "certFile", err.Error(), config.Error))
+			field, text := fieldOf(err)
+			problems = append(problems, problem(fmt.Sprintf("certificate %d (%s)", i, short(c.CertFile)), field, text, config.Error))
 		}
 		if pair != nil {
 			certs = append(certs, pair)
@@ -226,6 +227,16 @@ func problem(object, field, text string, sev config.Severity) config.Problem {
 	return config.Problem{Source: "tls", Object: object, Field: field, Code: config.CodeInvalidCertificate, Text: text, Severity: sev}
 }
 
+// fieldOf says which of a pair's fields an error of Load speaks of, and the rest of its text.
+func fieldOf(err error) (field, text string) {
+	for _, f := range []string{"certFile", "keyFile"} {
+		if rest, ok := strings.CutPrefix(err.Error(), f+": "); ok {
+			return f, rest
+		}
+	}
+	return "certFile", err.Error()
+}
+
 // SetManaged publishes the issued certificates. No route is touched.
 func (m *Manager) SetManaged(certs []*tls.Certificate, now time.Time) {
 	m.managed.Store(newSet(certs, now))
@@ -295,10 +306,9 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certifi
 			name = a.IP.String()
 		}
 	}
-	if c := s.certs.find(name); c != nil {
-		return c, nil
-	}
-	if c := m.managed.Load().find(name); c != nil {
+	now := time.Now()
+	c := choose(h, name, s.certs, m.managed.Load(), now)
+	if c != nil && valid(c.Leaf, now) {
 		return c, nil
 	}
 	if f := m.demand.Load(); f != nil && h.ServerName != "" {
@@ -306,13 +316,44 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certifi
 			return c, nil
 		}
 	}
-	if strict {
+	switch {
+	case c != nil:
+		return c, nil // ended, and there is no other
+	case strict:
 		return nil, ErrNoCertificate
 	}
 	if c := m.generatedDefault(s); c != nil {
 		return c, nil
 	}
 	return s.def, nil
+}
+
+// choose takes the exact name before a wildcard, configured certificates before issued ones,
+// and one that is valid before one that ended.
+func choose(h *tls.ClientHelloInfo, name string, configured, issued *set, now time.Time) *tls.Certificate {
+	var ended *tls.Certificate
+	for i := range 4 {
+		from, by := configured, (*set).exactly
+		if i%2 == 1 {
+			from = issued
+		}
+		if i >= 2 {
+			by = (*set).wildly
+		}
+		c, second := by(from, name)
+		switch {
+		case c == nil:
+		case !valid(c.Leaf, now):
+			if ended == nil {
+				ended = c
+			}
+		case second != nil && h.SupportsCertificate(c) != nil && h.SupportsCertificate(second) == nil:
+			return second
+		default:
+			return c
+		}
+	}
+	return ended
 }
 
 // generatedDefault is the issued certificate that is the store's default, or nil as long as

@@ -18,13 +18,16 @@ import (
 type set struct {
 	exact map[string]*tls.Certificate
 	wild  map[string]*tls.Certificate // by the part behind "*."
-	all   []*tls.Certificate
+	// second are certificates for a name of the first two, whose key is of another kind: for
+	// clients that cannot use the first one. A wildcard's name begins with "*.".
+	second map[string]*tls.Certificate
+	all    []*tls.Certificate
 }
 
 // newSet indexes certificates. Of two with the same names the first one loaded stays,
 // but an expired one never hides one that is valid at now.
 func newSet(certs []*tls.Certificate, now time.Time) *set {
-	s := &set{exact: map[string]*tls.Certificate{}, wild: map[string]*tls.Certificate{}, all: certs}
+	s := &set{exact: make(map[string]*tls.Certificate, len(certs)), wild: map[string]*tls.Certificate{}, second: map[string]*tls.Certificate{}, all: certs}
 	// The reference walks the joined name lists in reverse alphabetical order and takes the
 	// first match; the same order here decides between certificates that share a name.
 	type keyed struct {
@@ -40,30 +43,55 @@ func newSet(certs []*tls.Certificate, now time.Time) *set {
 	slices.SortStableFunc(order, func(a, b keyed) int { return strings.Compare(b.key, a.key) })
 	for _, c := range order {
 		for _, n := range c.names {
-			m := s.exact
+			m, k := s.exact, n
 			if rest, ok := strings.CutPrefix(n, "*."); ok {
-				m, n = s.wild, rest
+				m, k = s.wild, rest
 			}
-			if old := m[n]; old == nil || (!valid(old.Leaf, now) && valid(c.Leaf, now)) {
-				m[n] = c.Certificate
+			switch old := m[k]; {
+			case old == nil || (!valid(old.Leaf, now) && valid(c.Leaf, now)):
+				m[k] = c.Certificate
+			case s.second[n] == nil && old.Leaf.PublicKeyAlgorithm != c.Leaf.PublicKeyAlgorithm && valid(c.Leaf, now):
+				s.second[n] = c.Certificate
 			}
 		}
 	}
 	return s
 }
 
-// find returns the certificate for a lower-case name, or nil. The exact name wins over a wildcard.
-func (s *set) find(name string) *tls.Certificate {
+// exactly and wildly return the certificate for a lower-case name by the name itself and by a
+// wildcard, with the one for clients that cannot use it, or nil.
+func (s *set) exactly(name string) (c, second *tls.Certificate) {
 	if s == nil || name == "" {
+		return nil, nil
+	}
+	return s.exact[name], s.alternative(name)
+}
+
+func (s *set) wildly(name string) (c, second *tls.Certificate) {
+	i := strings.IndexByte(name, '.')
+	if s == nil || i <= 0 {
+		return nil, nil
+	}
+	if c = s.wild[name[i+1:]]; c != nil && len(s.second) > 0 {
+		second = s.second["*"+name[i:]]
+	}
+	return c, second
+}
+
+func (s *set) alternative(name string) *tls.Certificate {
+	if len(s.second) == 0 {
 		return nil
 	}
-	if c := s.exact[name]; c != nil {
+	return s.second[name]
+}
+
+// find returns the certificate for a lower-case name, or nil. The exact name wins over a wildcard.
+func (s *set) find(name string) *tls.Certificate {
+	if c, _ := s.exactly(name); c != nil {
 		return c
 	}
-	if i := strings.IndexByte(name, '.'); i > 0 {
-		return s.wild[name[i+1:]]
-	}
-	return nil
+	c, _ := s.wildly(name)
+	return c
 }
 
 // Names returns the lower-case names a certificate is good for: its DNS names and IP
