@@ -325,6 +325,9 @@ func (c *checker) rest() {
 	if s.Spiffe != nil {
 		c.add(Warning, "spiffe", CodeUnsupported, "use serversTransport certificates", "SPIFFE is not supported")
 	}
+	if h := s.HostResolver; h != nil && h.CnameFlattening {
+		c.add(Warning, "hostResolver.cnameFlattening", CodeUnsupported, "write the host that clients ask for into the rule", "the CNAMEs of a host are not followed")
+	}
 	if s.OCSP != nil {
 		c.add(Warning, "ocsp", CodeUnsupported, "", "OCSP stapling is not supported")
 	}

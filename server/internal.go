@@ -60,6 +60,12 @@ func internalConfig(s *config.Static) *config.Dynamic {
 			router("prometheus", p.EntryPoint, "PathPrefix(`/metrics`)", "prometheus@internal", 0)
 		}
 	}
+	if s.Providers != nil && s.Providers.Rest != nil {
+		h.Services["rest"] = &config.Service{}
+		if s.Providers.Rest.Insecure {
+			router("rest", "traefik", "PathPrefix(`/api/providers`)", "rest@internal", 0)
+		}
+	}
 	challengeConfig(s, h)
 	return &config.Dynamic{HTTP: h}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-edge/sluice/provider/docker"
 	"github.com/sluice-edge/sluice/provider/file"
 	"github.com/sluice-edge/sluice/provider/http"
+	"github.com/sluice-edge/sluice/provider/rest"
 	"github.com/sluice-edge/sluice/provider/swarm"
 )
 
@@ -53,6 +54,9 @@ func (s *Server) makeProviders() []provider.Provider {
 		}
 		if p.HTTP != nil {
 			add("http", p.HTTP, func() provider.Provider { return http.New(p.HTTP, http.Options{Log: s.component("http")}) })
+		}
+		if p.Rest != nil {
+			add("rest", true, func() provider.Provider { return rest.New(rest.Options{Log: s.component("rest")}) })
 		}
 		if p.Swarm != nil {
 			add("swarm", []any{p.Swarm, p.Docker, compat, hold, ready}, func() provider.Provider {

@@ -157,6 +157,9 @@ func (s *Server) internalHandlers() map[string]http.Handler {
 	if s.static.Load().Metrics != nil && s.static.Load().Metrics.Prometheus != nil {
 		h["prometheus@internal"] = s.hub.Metrics()
 	}
+	if m, ok := s.made["rest"]; ok {
+		h["rest@internal"] = m.Provider.(http.Handler)
+	}
 	if s.usesHTTPChallenge() {
 		h["acme-http@internal"] = http.HandlerFunc(s.serveHTTPChallenge)
 	}
