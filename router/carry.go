@@ -24,6 +24,7 @@ func (c *compiler) takeOver() {
 	c.table.memo.volatile = maps.Clone(m.volatile)
 	c.table.memo.twins, c.table.memo.contested = m.twins, m.contested
 	c.table.rules, c.table.hostOptions, c.table.dead = p.was.rules, p.was.hostOptions, p.was.dead
+	c.table.asking = p.was.asking
 	for r := range p.dirty {
 		if r.kind == ofMiddleware {
 			c.renewMiddleware(r.name, h.Middlewares[r.name])

@@ -30,6 +30,8 @@ type set struct {
 type mounted struct {
 	route  *exchange.Route
 	broken bool
+	// certs: its TLS options demand client certificates.
+	certs bool
 }
 
 var emptySet = newSet(nil)
@@ -67,7 +69,7 @@ func newSet(drafts []*routerDraft) *set {
 
 func (d *routerDraft) mount() mounted {
 	if d.route != nil {
-		return mounted{route: d.route}
+		return mounted{route: d.route, certs: d.certs}
 	}
 	route := &exchange.Route{
 		Router: d.name, Service: d.service, Rule: d.info.Rule, Priority: d.info.Priority, Broken: exchange.RouterBroken,
@@ -98,6 +100,9 @@ func (ep *entryPoint) match(s *rule.Subject, tls bool, ex *exchange.Exchange) (*
 		}
 	}
 	if m := here.ix.find(s, nil); m != nil {
+		if m.to.certs && tls && !ep.table.asked(ep.options, ex.Req.TLS.ServerName) {
+			return nil, exchange.Misdirected
+		}
 		if !m.to.broken {
 			return m.to.route, exchange.NoReason
 		}
@@ -119,6 +124,16 @@ func (ep *entryPoint) match(s *rule.Subject, tls bool, ex *exchange.Exchange) (*
 		}
 	}
 	return nil, exchange.NoRouter
+}
+
+// asked reports whether the handshake for sni demanded a client certificate. Options are chosen
+// by the hosts of rules: a rule without hosts, or a part of one, may take requests of others.
+func (t *Table) asked(o hostOptions, sni string) bool {
+	name := o.of(strings.ToLower(sni))
+	if name == "" {
+		name = defaultOptions
+	}
+	return t.asking[name]
 }
 
 // serves reports whether a router of the user would take the request.

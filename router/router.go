@@ -106,6 +106,7 @@ type Table struct {
 	certs       []CertRequest
 	onDemand    []demandRule
 	hostOptions map[string]string
+	asking      map[string]bool // TLS options that demand client certificates
 	rules       map[ruleKey]*rule.Rule
 	draft       *balance.Draft
 	streams     *stream.Draft
@@ -218,6 +219,7 @@ type routerDraft struct {
 	closed bool
 	// options is the name of its TLS options.
 	options string
+	certs   bool // they demand client certificates
 	// reached is set where its service was built for it.
 	reached bool
 	// more is what it is made of beside its service and the middlewares it names.

@@ -80,7 +80,7 @@ func (t *Table) HostOptions() map[string]string { return t.hostOptions }
 // checkOptions finds a TLS router's options and reports whether they can be used.
 func (c *compiler) checkOptions(d *routerDraft) bool {
 	name, err := c.usableOptions(d.info.TLS.Options, d.name)
-	d.options = name
+	d.options, d.certs = name, c.asksForCertificates(name)
 	if err != nil {
 		code, hint := codeOf(err, config.CodeUnknownTLSOptions)
 		c.fail(d, "tls.options", code, err, hint)
@@ -121,6 +121,12 @@ func (c *compiler) usableOptions(name, router string) (string, error) {
 // different ones for a host, the reference gives it the default ones; so it is here, unless
 // some demand client certificates: another router must not take that away from a host.
 func (c *compiler) tlsOptions() {
+	c.table.asking = map[string]bool{}
+	if t := c.in.Config.TLS; t != nil {
+		for name := range t.Options {
+			c.table.asking[name] = c.asksForCertificates(name)
+		}
+	}
 	type place struct{ entryPoint, host string }
 	wanted := map[place]map[string][]*routerDraft{}
 	for _, d := range c.sorted {
@@ -129,8 +135,11 @@ func (c *compiler) tlsOptions() {
 			continue
 		}
 		if len(d.rule.Hosts()) == 0 && d.options != defaultOptions {
-			c.problem("router "+name, "tls.options", config.CodeInvalidValue, config.Warning,
-				"the rule names no host: TLS options are chosen by host, so these have no effect", "add a Host(`...`) to the rule")
+			text := "the rule names no host: TLS options are chosen by host, so these have no effect"
+			if d.certs {
+				text += ", and requests whose connection was not asked for a client certificate get 421"
+			}
+			c.problem("router "+name, "tls.options", config.CodeInvalidValue, config.Warning, text, "add a Host(`...`) to the rule")
 		}
 		for _, h := range d.rule.Hosts() {
 			for _, ep := range d.info.Using {

@@ -86,6 +86,45 @@ func TestClientCertificatesAreStillAskedFor(t *testing.T) {
 	}
 }
 
+// Options are chosen by server name: a router that demands client certificates must not be
+// reached by a name that has other ones.
+func TestRoutersOfNoHostKeepTheirClientCertificates(t *testing.T) {
+	cas := config.ClientAuth{CAFiles: []config.FileOrContent{"ca.pem"}}
+	for name, c := range map[string]struct {
+		def  config.ClientAuth
+		want map[string]string
+	}{
+		"named": {want: map[string]string{
+			"https://open.test/admin": "misdirected", "https://other.test/admin": "misdirected", "https://m.test/admin": "admin@x",
+			"https://open.test/": "open@x", "https://m.test/": "m@x", "https://not.test/both": "misdirected",
+		}},
+		"by default": {def: cas, want: map[string]string{
+			"https://weak.test/default": "misdirected", "https://other.test/default": "default@x", "https://m.test/default": "default@x", "https://weak.test/": "weak@x",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := func(rule, options string) *config.Router {
+				return &config.Router{Rule: rule, Service: "s", EntryPoints: []string{"websecure"}, TLS: &config.RouterTLS{Options: options}}
+			}
+			in := input(&config.HTTP{
+				Routers: map[string]*config.Router{
+					"admin@x": own("PathPrefix(`/admin`)", "mtls"), "m@x": own("Host(`m.test`)", "mtls"), "open@x": own("Host(`open.test`)", ""),
+					"both@x": own("Host(`b.test`) || Path(`/both`)", "mtls"), "default@x": own("Path(`/default`)", ""), "weak@x": own("Host(`weak.test`)", "weak"),
+				},
+				Services: map[string]*config.Service{"s@x": lb()},
+			})
+			in.Config.HTTP.Routers["admin@x"].Priority, in.Config.HTTP.Routers["default@x"].Priority = 1000, 1000
+			in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{"default": {ClientAuth: c.def}, "mtls@x": {ClientAuth: cas}, "weak@x": {}}}
+			table := Compile(in)
+			for url, want := range c.want {
+				if got := routerOf(ask(t, table, "websecure", url)); got != want {
+					t.Errorf("%s: %s, want %s", url, got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestCertificates(t *testing.T) {
 	tlsFor := func(r string, d ...config.Domain) *config.RouterTLS {
 		return &config.RouterTLS{CertResolver: r, Domains: d}
