@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -76,7 +77,21 @@ func (e *pointError) Error() string {
 	if !strings.HasPrefix(text, "entry point ") {
 		text = "entry point " + e.name + ": " + text
 	}
-	return text
+	return text + e.remedy()
+}
+
+// remedy says what to do about what commonly keeps a port from being opened.
+func (e *pointError) remedy() string {
+	switch {
+	case errors.Is(e.err, syscall.EADDRINUSE):
+		return "; stop what listens there (as root 'ss -ltnp' names it), or set another entryPoints." + e.name + ".address"
+	case errors.Is(e.err, syscall.EACCES), errors.Is(e.err, syscall.EPERM):
+		return "; ports below 1024 need root, CAP_NET_BIND_SERVICE ('setcap cap_net_bind_service=+ep' on the program, " +
+			"AmbientCapabilities= in systemd), or a socket of systemd"
+	case errors.Is(e.err, syscall.EADDRNOTAVAIL):
+		return "; no interface of this machine has this address"
+	}
+	return ""
 }
 
 func (e *pointError) Unwrap() error { return e.err }

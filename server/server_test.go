@@ -84,7 +84,7 @@ func TestPortInUse(t *testing.T) {
 		}
 		err = e.Run(t.Context())
 		if err == nil || !strings.Contains(err.Error(), "entry point web") || !strings.Contains(err.Error(), "address already in use") ||
-			!strings.Contains(err.Error(), l.Addr().String()) {
+			!strings.Contains(err.Error(), l.Addr().String()) || !strings.Contains(err.Error(), "set another entryPoints.web.address") {
 			t.Errorf("got %v", err)
 		}
 		if n := strings.Count(err.Error(), "entry point web"); n != 1 {

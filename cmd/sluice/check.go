@@ -86,10 +86,30 @@ func (p *program) check(c *cli.Context) (int, error) {
 	if err := check.Write(p.stdout, c.String("format"), found); err != nil {
 		return 0, err
 	}
+	if c.String("format") == "text" {
+		// Not to standard output, which is for findings only.
+		fmt.Fprintln(p.stderr, "sluice: "+tally(found))
+	}
 	if check.Errors(found) > 0 || c.Bool("strict") && len(found) > 0 {
 		return 1, nil
 	}
 	return 0, nil
+}
+
+// tally says how much was found, so that silence is not taken for an answer.
+func tally(found []check.Finding) string {
+	errs := check.Errors(found)
+	warnings := len(found) - errs
+	if len(found) == 0 {
+		return "nothing found: all of it would be used"
+	}
+	plural := func(n int, what string) string {
+		if n == 1 {
+			return "1 " + what
+		}
+		return fmt.Sprintf("%d %ss", n, what)
+	}
+	return plural(errs, "error") + ", " + plural(warnings, "warning")
 }
 
 // feed gives a file, or the configuration files below a directory, to f.

@@ -160,7 +160,7 @@ func ask(ctx context.Context, url string, q any) ([]byte, error) {
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("no answer: %s", strings.TrimPrefix(err.Error(), "Post "))
+		return nil, fmt.Errorf("no answer: %s; is the router running, and its API there? --api=http://HOST:PORT says where it is", strings.TrimPrefix(err.Error(), "Post "))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))

@@ -204,11 +204,11 @@ func TestEngineContainers(t *testing.T) {
 	})}
 	go func() { _ = s.Serve(l) }()
 	defer s.Close()
-	var out strings.Builder
-	p := &program{stdin: strings.NewReader(""), stdout: &out, stderr: &out, read: os.ReadFile}
+	var out, tally strings.Builder
+	p := &program{stdin: strings.NewReader(""), stdout: &out, stderr: &tally, read: os.ReadFile}
 	code := p.main(context.Background(), []string{"check", "--docker", "--docker-endpoint=unix://" + filepath.Join(dir, "d.sock")})
 	const want = "container web-1: error: container web-1: shares no network with the router \"edge\"; connect it to one of front [no_shared_network]\n"
-	if code != 1 || out.String() != want {
-		t.Errorf("code %d\n%s", code, out.String())
+	if code != 1 || out.String() != want || tally.String() != "sluice: 1 error, 0 warnings\n" {
+		t.Errorf("code %d\n%s%s", code, out.String(), tally.String())
 	}
 }

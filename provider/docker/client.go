@@ -148,6 +148,20 @@ func clientTLS(e *config.Engine, scheme string) (*tls.Config, error) {
 	return nil, nil
 }
 
+// byGroup tells how the group of a socket is given to this process; nothing where the group
+// is root's, or has no right itself.
+func byGroup(socket string) string {
+	st, err := os.Stat(socket)
+	if err != nil || st.Mode().Perm()&0o060 != 0o060 {
+		return ""
+	}
+	owner, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || owner.Gid == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; its group is %d: in compose group_add: [%q], with docker run --group-add %d, on the host usermod -aG", owner.Gid, fmt.Sprint(owner.Gid), owner.Gid)
+}
+
 // Unreachable is the Problem of an engine that cannot be asked, with what to do about it.
 func Unreachable(endpoint string, err error) config.Problem {
 	p := config.Problem{Source: "engine " + redact(endpoint), Code: config.CodeUnreachable, Severity: config.Error,
@@ -160,7 +174,7 @@ func Unreachable(endpoint string, err error) config.Problem {
 	}
 	switch text := err.Error(); {
 	case errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EACCES) || strings.Contains(text, "permission denied"):
-		p.Suggestion = "let the user of this process read and write the socket, for example by the socket's group"
+		p.Suggestion = "let the user of this process read and write the socket" + byGroup(socket)
 	case errors.Is(err, fs.ErrNotExist):
 		p.Suggestion = "mount the socket, for example with -v /var/run/docker.sock:/var/run/docker.sock:ro, or set the endpoint"
 	case strings.Contains(text, "is too old") || strings.Contains(text, "is too new"):
