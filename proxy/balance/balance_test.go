@@ -390,24 +390,38 @@ func TestLeastTimeAsksAgain(t *testing.T) {
 		ex.Release(o)
 		return ep.URL
 	}
-	first := ask(500*time.Millisecond, exchange.OK) // slow
-	second := ask(0, exchange.OK)
-	if first == second {
-		t.Fatalf("%s was asked twice before the other", first)
+	slow, quick := lb.eps[0], lb.eps[1]
+	times := map[string]time.Duration{slow.URL: 500 * time.Millisecond}
+	seen := map[string]int{}
+	for range 2 * fewSamples {
+		next := ""
+		ex := request()
+		ex.Now = now
+		if ep, _ := lb.Pick(ex); ep != nil {
+			next = ep.URL
+		}
+		ex.Now = time.Now().Add(-times[next]).UnixNano()
+		ex.RunResponse()
+		ex.Now = now
+		ex.Release(exchange.OK)
+		seen[next]++
+	}
+	if seen[slow.URL] != fewSamples || seen[quick.URL] != fewSamples {
+		t.Fatalf("at first %v were asked", seen)
 	}
 	for range 50 {
-		if got := ask(0, exchange.OK); got != second {
+		if got := ask(0, exchange.OK); got != quick.URL {
 			t.Fatalf("the slow server was asked within %v", measureAgain)
 		}
 	}
 	now += int64(measureAgain) + 1
-	seen := map[string]int{ask(0, exchange.OK): 1}
+	clear(seen)
+	seen[ask(0, exchange.OK)]++
 	seen[ask(0, exchange.OK)]++
 	if len(seen) != 2 {
 		t.Fatalf("after %v only %v were asked", measureAgain, seen)
 	}
-	ep := lb.eps[0]
-	if l := time.Duration(ep.Latency.Load()); l > 100*time.Millisecond {
+	if l := time.Duration(slow.Latency.Load()); l > 100*time.Millisecond {
 		t.Errorf("a server that has become quick counts %v", l)
 	}
 	// A server that does not answer is left alone as long.

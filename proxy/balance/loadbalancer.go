@@ -230,7 +230,7 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	}
 	if lb.strategy == leastTime {
 		arg := uint64(i) << 2
-		if lb.due(ep, ex.Now) {
+		if lb.stale(ep, ex.Now) {
 			ep.Measured.Store(ex.Now)
 			arg |= anew
 		}
@@ -256,8 +256,9 @@ func (lb *LoadBalancer) Response(ex *exchange.Exchange, arg uint64) {
 		return
 	}
 	took := max(time.Now().UnixNano()-ex.Now, 1)
+	n := lb.eps[i].Samples.Add(1)
 	if old := lb.eps[i].Latency.Load(); old != 0 && arg&anew == 0 {
-		took = max(old+(took-old)/8, 1)
+		took = max(old+(took-old)/min(n, 8), 1)
 	}
 	lb.eps[i].Latency.Store(took)
 }
@@ -388,18 +389,19 @@ func (lb *LoadBalancer) highest(ex *exchange.Exchange) int {
 // What leastTime does with servers that are slow or fail: they are asked again once in a
 // while, since nobody would notice otherwise that they have become quick.
 const (
+	fewSamples    = 3 // the first measure has the time to connect in it
 	measureAgain  = 10 * time.Second
 	failedLatency = 30 * time.Second // what counts for a server that did not answer
 )
 
-// due reports whether the measure of ep is too old to keep requests away from it.
-func (lb *LoadBalancer) due(ep *exchange.Endpoint, now int64) bool {
+// stale reports whether the measure of ep is too old to keep requests away from it.
+func (lb *LoadBalancer) stale(ep *exchange.Endpoint, now int64) bool {
 	return now-ep.Measured.Load() > int64(measureAgain)
 }
 
 // fastest takes the endpoint with the least expected time: its average time to the
 // response head, times the requests it would then have, over its weight. Endpoints
-// without a measure, or with an old one, come first, in turn.
+// with few measures, or old ones, come first, in turn.
 func (lb *LoadBalancer) fastest(ex *exchange.Exchange) int {
 	best, score := -1, math.Inf(1)
 	off := 0
@@ -413,7 +415,7 @@ func (lb *LoadBalancer) fastest(ex *exchange.Exchange) int {
 			continue
 		}
 		s := 0.0
-		if !lb.due(ep, ex.Now) {
+		if !lb.stale(ep, ex.Now) && (ep.Samples.Load() >= fewSamples || ep.Latency.Load() == int64(failedLatency)) {
 			s = float64(ep.Latency.Load()) * float64(1+ep.InFlight.Load()) / float64(lb.weights[i])
 		}
 		if s < score {

@@ -46,6 +46,8 @@ type Endpoint struct {
 	// Latency is a moving average of the time to the response head, in ns; Measured is when it
 	// was last told apart from what it was before, in ns since 1970.
 	Latency, Measured atomic.Int64
+	// Samples counts the measures that Latency is made of.
+	Samples atomic.Int64
 }
 
 // Up reports whether the endpoint may take a request at now (ns since 1970).
