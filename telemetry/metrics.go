@@ -117,13 +117,17 @@ func (h *Hub) fold(hist []uint64, bounds []float64) []uint64 {
 }
 
 // labelValues joins the values of the header labels in scratch, and behind them what the
-// semantic conventions ask for. The string aliases it. The host is told only where a router
-// has matched it: clients can make up any number of others.
+// semantic conventions ask for. The string aliases it. A host is told only where a router has
+// matched it: clients can make up any number of others.
 func (h *Hub) labelValues(r *Record, scratch []byte) (string, []byte) {
 	scratch = scratch[:0]
 	for i, l := range h.headerLabels {
 		if i > 0 {
 			scratch = append(scratch, labelSep...)
+		}
+		if foldEqual(l.header, "Host") && r.Router != "" {
+			scratch = append(scratch, r.Host...) // the reference's is always empty
+			continue
 		}
 		for j := range r.RequestHeaders {
 			if foldEqual(r.RequestHeaders[j].Name, l.header) {

@@ -152,6 +152,22 @@ func TestStaleSeriesGoAfterOneScrape(t *testing.T) {
 	}
 }
 
+// TestHostLabel tells requests apart by their host, but not those that no router knows.
+func TestHostLabel(t *testing.T) {
+	h := newHub(t, prometheusOn(&config.Static{}, func(p *config.Prometheus) { p.HeaderLabels = map[string]string{"host": "Host"} }))
+	s := h.Shard()
+	r := sample()
+	s.Request(&r)
+	r.Host, r.Router = "made.up", ""
+	s.Request(&r)
+	series, _ := scrape(t, h)
+	expect(t, series, map[string]string{
+		`traefik_entrypoint_requests_total{code="200",entrypoint="web",host="a.test",method="GET",protocol="http"}`:  "1",
+		`traefik_entrypoint_requests_total{code="200",entrypoint="web",host="",method="GET",protocol="http"}`:        "1",
+		`traefik_entrypoint_requests_total{code="200",entrypoint="web",host="made.up",method="GET",protocol="http"}`: "gone",
+	})
+}
+
 func TestHeaderLabelsAreBounded(t *testing.T) {
 	h := newHub(t, prometheusOn(&config.Static{}, func(p *config.Prometheus) {
 		p.HeaderLabels = map[string]string{"tenant": "X-Tenant", "agent": "User-Agent"}

@@ -1,4 +1,4 @@
-package telemetry
+package push
 
 import (
 	"context"
@@ -13,16 +13,17 @@ import (
 // maxPacket is how much goes into a UDP packet: it must fit a frame of Ethernet.
 const maxPacket = 1432
 
-// statsd speaks the protocol of StatsD, with tags where it is Datadog's agent. Durations are
+// StatsD speaks the protocol of StatsD, with tags where it is Datadog's agent. Durations are
 // told by the middles of their buckets, each with how many it stands for as its sample rate;
 // a single one is told exactly.
-type statsd struct {
+type StatsD struct {
 	network, address, prefix string
 	datadog                  bool
 }
 
-func newStatsd(address, prefix string, datadog bool) *statsd {
-	s := &statsd{network: "udp", address: address, prefix: prefix, datadog: datadog}
+// NewStatsD returns a sender to address; datadog says that it is Datadog's agent.
+func NewStatsD(address, prefix string, datadog bool) *StatsD {
+	s := &StatsD{network: "udp", address: address, prefix: prefix, datadog: datadog}
 	if datadog {
 		for scheme, network := range map[string]string{"unix://": "unix", "unixgram://": "unixgram", "unixstream://": "unixstream"} {
 			if path, ok := strings.CutPrefix(address, scheme); ok {
@@ -40,34 +41,34 @@ func newStatsd(address, prefix string, datadog bool) *statsd {
 }
 
 // statsdName is a metric's name behind the prefix.
-func (s *reading) statsdName() string {
-	scope := s.of.String() + "."
-	switch s.what {
-	case reloadsTotal:
+func (s *Reading) statsdName() string {
+	scope := s.Of.String() + "."
+	switch s.What {
+	case Reloads:
 		return "config.reload.total"
-	case lastReload:
+	case LastReload:
 		return "config.reload.lastSuccessTimestamp"
-	case openConnections:
+	case Connections:
 		return "open.connections"
-	case certsNotAfter:
+	case CertsNotAfter:
 		return "tls.certs.notAfterTimestamp"
-	case requestsTotal:
+	case Requests:
 		return scope + "request.total"
-	case requestsTLS:
+	case RequestsTLS:
 		return scope + "request.tls.total"
-	case requestDuration:
+	case RequestDuration:
 		return scope + "request.duration"
-	case requestBytes:
+	case RequestBytes:
 		return scope + "requests.bytes.total"
-	case responseBytes:
+	case ResponseBytes:
 		return scope + "responses.bytes.total"
-	case retriesTotal:
+	case Retries:
 		return "service.retries.total"
 	}
 	return "service.server.up"
 }
 
-func (s *statsd) dial(ctx context.Context) (net.Conn, error) {
+func (s *StatsD) dial(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
 	switch s.network {
 	case "unix": // which kind of socket it is only trying tells
@@ -82,7 +83,8 @@ func (s *statsd) dial(ctx context.Context) (net.Conn, error) {
 	return d.DialContext(ctx, s.network, s.address)
 }
 
-func (s *statsd) push(ctx context.Context, list []reading) error {
+// Push implements Receiver.
+func (s *StatsD) Push(ctx context.Context, list []Reading) error {
 	c, err := s.dial(ctx)
 	if err != nil {
 		return err
@@ -110,7 +112,11 @@ func (s *statsd) push(ctx context.Context, list []reading) error {
 	return err
 }
 
-func (s *statsd) close() {}
+// Totals implements Receiver.
+func (s *StatsD) Totals() bool { return false }
+
+// Close implements Receiver.
+func (s *StatsD) Close() {}
 
 // value is a line of its own: a value, its kind, and how many it stands for.
 type value struct {
@@ -119,24 +125,24 @@ type value struct {
 	n    uint64
 }
 
-func (s *statsd) values(one *reading) []value {
+func (s *StatsD) values(one *Reading) []value {
 	switch {
-	case one.hist == nil && one.gauge:
-		return []value{{one.value, "g", 1}}
-	case one.hist == nil:
-		return []value{{one.value, "c", 1}}
+	case one.Hist == nil && one.Gauge:
+		return []value{{one.Value, "g", 1}}
+	case one.Hist == nil:
+		return []value{{one.Value, "c", 1}}
 	}
 	kind, scale := "ms", 1000.0
 	if s.datadog {
 		kind, scale = "h", 1
 	}
-	if one.value == 1 {
-		return []value{{one.sum * scale, kind, 1}}
+	if one.Value == 1 {
+		return []value{{one.Sum * scale, kind, 1}}
 	}
 	var out []value
-	for i, n := range one.hist {
+	for i, n := range one.Hist {
 		if n > 0 {
-			out = append(out, value{middle(fineBounds(), i) * scale, kind, n})
+			out = append(out, value{middle(FineBounds(), i) * scale, kind, n})
 		}
 	}
 	return out
@@ -153,7 +159,7 @@ func middle(bounds []float64, i int) float64 {
 	return (bounds[i-1] + bounds[i]) / 2
 }
 
-func (s *statsd) line(b []byte, one *reading, v value) []byte {
+func (s *StatsD) line(b []byte, one *Reading, v value) []byte {
 	b = fmt.Appendf(b, "%s.%s:", s.prefix, one.statsdName())
 	b = strconv.AppendFloat(b, v.v, 'f', 6, 64)
 	b = append(append(b, '|'), v.kind...)
@@ -161,12 +167,12 @@ func (s *statsd) line(b []byte, one *reading, v value) []byte {
 		b = strconv.AppendFloat(append(b, "|@"...), 1/float64(v.n), 'g', -1, 64)
 	}
 	if s.datadog {
-		for i := 0; i+1 < len(one.labels); i += 2 {
+		for i := 0; i+1 < len(one.Labels); i += 2 {
 			sep := ","
 			if i == 0 {
 				sep = "|#"
 			}
-			b = append(append(append(append(b, sep...), one.labels[i]...), ':'), tagValue(one.labels[i+1])...)
+			b = append(append(append(append(b, sep...), one.Labels[i]...), ':'), tagValue(one.Labels[i+1])...)
 		}
 	}
 	return append(b, '\n')

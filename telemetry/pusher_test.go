@@ -20,6 +20,7 @@ import (
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/internal/testcollector"
+	"github.com/sluice-edge/sluice/telemetry/push"
 )
 
 // pushing makes a Hub that sends metrics, and counts known requests: three of 200 ms, of which
@@ -280,12 +281,12 @@ func TestOnlyWhatWasAdded(t *testing.T) {
 		m.StatsD.Address, m.StatsD.PushInterval = "127.0.0.1:9", config.Duration(time.Hour)
 	})
 	defer stop()
-	d, what := &delta{}, shows{true, true, true}
-	if n := len(d.of(h.readings(what, fineBounds(), false))); n < 10 {
+	d, what := &push.Delta{}, shows{true, true, true}
+	if n := len(d.Of(h.readings(what, push.FineBounds(), false))); n < 10 {
 		t.Errorf("%d readings at first", n)
 	}
-	for _, r := range d.of(h.readings(what, fineBounds(), false)) {
-		if !r.gauge {
+	for _, r := range d.Of(h.readings(what, push.FineBounds(), false)) {
+		if !r.Gauge {
 			t.Errorf("again: %+v", r)
 		}
 	}

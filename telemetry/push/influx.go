@@ -1,4 +1,4 @@
-package telemetry
+package push
 
 import (
 	"bytes"
@@ -17,16 +17,17 @@ import (
 	"github.com/sluice-edge/sluice/config"
 )
 
-// influx writes points to an InfluxDB of version 2. Percentiles of durations are estimated
+// Influx writes points to an InfluxDB of version 2. Percentiles of durations are estimated
 // from buckets.
-type influx struct {
+type Influx struct {
 	client *http.Client
 	url    string
 	token  string
 	tags   map[string]string
 }
 
-func newInflux(c *config.InfluxDB2) (*influx, error) {
+// NewInflux checks the options.
+func NewInflux(c *config.InfluxDB2) (*Influx, error) {
 	u, err := url.Parse(c.Address)
 	if err != nil || u.Host == "" {
 		return nil, fmt.Errorf("address %q is not http(s)://host:port", c.Address)
@@ -37,11 +38,12 @@ func newInflux(c *config.InfluxDB2) (*influx, error) {
 	}
 	u = u.JoinPath("api/v2/write")
 	u.RawQuery = url.Values{"org": {c.Org}, "bucket": {c.Bucket}, "precision": {"ns"}}.Encode()
-	return &influx{client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 5 * time.Second}},
+	return &Influx{client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 5 * time.Second}},
 		url: u.String(), token: token, tags: c.AdditionalLabels}, nil
 }
 
-func (x *influx) push(ctx context.Context, list []reading) error {
+// Push implements Receiver.
+func (x *Influx) Push(ctx context.Context, list []Reading) error {
 	var body bytes.Buffer
 	now := time.Now().UnixNano()
 	for i := range list {
@@ -65,13 +67,17 @@ func (x *influx) push(ctx context.Context, list []reading) error {
 	return nil
 }
 
-func (x *influx) close() { x.client.CloseIdleConnections() }
+// Totals implements Receiver.
+func (x *Influx) Totals() bool { return false }
+
+// Close implements Receiver.
+func (x *Influx) Close() { x.client.CloseIdleConnections() }
 
 // point is a line of Influx's protocol: name,tags fields time. Tags are sorted.
-func (x *influx) point(s *reading, now int64) []byte {
+func (x *Influx) point(s *Reading, now int64) []byte {
 	name := "traefik." + s.statsdName()
-	switch s.what {
-	case requestsTotal, requestsTLS:
+	switch s.What {
+	case Requests, RequestsTLS:
 		name = strings.Replace(name, ".request.", ".requests.", 1)
 	}
 	b := append([]byte(nil), influxEscape(name)...)
@@ -79,8 +85,8 @@ func (x *influx) point(s *reading, now int64) []byte {
 	if tags == nil {
 		tags = map[string]string{}
 	}
-	for i := 0; i+1 < len(s.labels); i += 2 {
-		tags[s.labels[i]] = s.labels[i+1]
+	for i := 0; i+1 < len(s.Labels); i += 2 {
+		tags[s.Labels[i]] = s.Labels[i+1]
 	}
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
 		if tags[k] != "" { // the protocol knows no empty values
@@ -92,28 +98,28 @@ func (x *influx) point(s *reading, now int64) []byte {
 	}
 	b = append(b, ' ')
 	switch {
-	case s.hist != nil:
+	case s.Hist != nil:
 		for i, p := range []float64{50, 90, 95, 99} {
 			if i > 0 {
 				b = append(b, ',')
 			}
 			number("p"+strconv.Itoa(int(p)), s.percentile(p/100))
 		}
-	case s.gauge:
-		number("value", s.value)
+	case s.Gauge:
+		number("value", s.Value)
 	default:
-		number("count", s.value)
+		number("count", s.Value)
 	}
 	return append(strconv.AppendInt(append(b, ' '), now, 10), '\n')
 }
 
 // percentile estimates from the buckets; value is how many durations there are.
-func (s *reading) percentile(p float64) float64 {
-	if s.value == 1 {
-		return s.sum
+func (s *Reading) percentile(p float64) float64 {
+	if s.Value == 1 {
+		return s.Sum
 	}
-	rest, bounds := p*s.value, fineBounds()
-	for i, n := range s.hist {
+	rest, bounds := p*s.Value, FineBounds()
+	for i, n := range s.Hist {
 		if n == 0 {
 			continue
 		}
