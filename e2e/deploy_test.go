@@ -27,12 +27,17 @@ var deployArgs = []string{"--entrypoints.web.forwardedheaders.insecure=true", "-
 // engine's word of a stop comes after the signal; two of them for each stop are let pass.
 func deploy(t *testing.T, r *router, what string, stops int, change func()) {
 	t.Helper()
-	load := testnet.StartMixed(r.Addr, "web.test", "/", deployRate, deployWorkers, deployPosts)
+	deployAt(t, r, deployRate, what, stops, change)
+}
+
+func deployAt(t *testing.T, r *router, rate int, what string, stops int, change func()) {
+	t.Helper()
+	load := testnet.StartMixed(r.Addr, "web.test", "/", rate, deployWorkers, deployPosts)
 	time.Sleep(500 * time.Millisecond)
 	change()
 	time.Sleep(500 * time.Millisecond)
 	res := load.Stop()
-	t.Logf("figure: %s at %d requests/s: %v", what, deployRate, res)
+	t.Logf("figure: %s at %d requests/s: %v", what, rate, res)
 	under := 0
 	for why, n := range res.Fails {
 		if strings.HasPrefix(why, "POST") && strings.Contains(why, "upstream_eof") {

@@ -333,32 +333,12 @@ func TestIdleTCP(t *testing.T) {
 // restart of the router.
 func TestIdleSwarm(t *testing.T) {
 	e := engine(t)
-	info, err := e.Client().Info(t.Context())
-	if err != nil || !info.Swarm.ControlAvailable {
-		t.Skip("the engine is not a manager of a swarm")
-	}
-	r := startRouter(t, nil, "--sluice.hold=20s", "--providers.swarm", "--providers.swarm.exposedbydefault=false", "--providers.swarm.usebindportip", "--providers.swarm.endpoint="+e.Host,
-		"--providers.swarm.constraints=Label(`"+testdocker.Label+"`,`"+e.Run+"`)")
-	name := e.Run + "-idle"
-	two := uint64(2)
-	spec := swarm.ServiceSpec{
-		Annotations: swarm.Annotations{Name: name, Labels: map[string]string{testdocker.Label: e.Run, "traefik.enable": "true",
-			"traefik.http.routers.sw.rule": "Host(`sw.test`)", "traefik.http.services.sw.loadbalancer.server.port": "80", "sluice.idle": idleFor}},
-		TaskTemplate: swarm.TaskSpec{
-			ContainerSpec: &swarm.ContainerSpec{Image: e.Image, Env: id("sw")},
-		},
-		EndpointSpec: &swarm.EndpointSpec{Ports: []swarm.PortConfig{{Protocol: "tcp", TargetPort: 80, PublishMode: swarm.PortConfigPublishModeHost}}},
-		Mode:         swarm.ServiceMode{Replicated: &swarm.ReplicatedService{Replicas: &two}},
-	}
-	made, err := e.Client().ServiceCreate(t.Context(), spec, swarm.ServiceCreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = e.Client().ServiceRemove(context.Background(), made.ID) })
+	r := startSwarmRouter(t, e, "--sluice.hold=20s")
+	id := swarmService(t, e, "sw", 2, map[string]string{"sluice.idle": idleFor}, "ID=sw")
 	replicas := func(want uint64) {
 		t.Helper()
 		testnet.Eventually(t, 40*time.Second, func() error {
-			s, _, err := e.Client().ServiceInspectWithRaw(context.Background(), made.ID, swarm.ServiceInspectOptions{})
+			s, _, err := e.Client().ServiceInspectWithRaw(context.Background(), id, swarm.ServiceInspectOptions{})
 			if err == nil && *s.Spec.Mode.Replicated.Replicas != want {
 				err = fmt.Errorf("%d replicas, want %d", *s.Spec.Mode.Replicated.Replicas, want)
 			}

@@ -251,7 +251,11 @@ func (r *router) gone(host string) {
 
 // servers are the server URLs of a service with their state, from the API.
 func (r *router) servers(service string) (map[string]string, error) {
-	a, err := r.API.Get("localhost", "/api/http/services/"+service+"@docker")
+	return r.serversOf(service, "docker")
+}
+
+func (r *router) serversOf(service, provider string) (map[string]string, error) {
+	a, err := r.API.Get("localhost", "/api/http/services/"+service+"@"+provider)
 	if err != nil {
 		return nil, err
 	}
