@@ -45,6 +45,7 @@ func override(s, o decode.ComposeService) decode.ComposeService {
 	if o.Image != "" {
 		s.Image = o.Image
 	}
+	s.Built = s.Built || o.Built
 	if o.NetworkMode != "" {
 		s.NetworkMode = o.NetworkMode
 	}
@@ -138,9 +139,13 @@ func (c *Checker) routerService(s decode.ComposeService) {
 	}
 }
 
+// overlay reports whether a service can only be a part of one that another file defines, so
+// that what is missing may stand there.
+func overlay(s decode.ComposeService) bool { return s.Image == "" && !s.Built }
+
 // volume warns of certificates that are lost with the container.
 func (c *Checker) volume(s decode.ComposeService, name string, a *config.ACME) {
-	if a == nil || strings.Contains(a.Storage, "://") {
+	if a == nil || strings.Contains(a.Storage, "://") || overlay(s) {
 		return
 	}
 	key := "certificatesResolvers." + name + ".acme.storage"
@@ -181,7 +186,7 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 	}
 	mentioned := len(places) > 0
 	if !enabled {
-		if mentioned && extra.Enable == nil {
+		if mentioned && extra.Enable == nil && !overlay(s) {
 			c.add(s.Where, config.Problem{Source: source, Object: source, Code: config.CodeInvalidValue, Severity: config.Warning,
 				Text: "has labels for routing, and is not exposed", Suggestion: "add traefik.enable=true"})
 		}

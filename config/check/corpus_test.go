@@ -98,6 +98,17 @@ func TestGood(t *testing.T) {
 			t.Errorf("%s: %s", f.where(), f.message())
 		}
 	}
+	for _, name := range []string{"dev.yml", "prod.yml", "app.yml", "sleep.yml", "base.yml"} { // each by itself too
+		data, err := os.ReadFile(filepath.Join("../../deploy/compose", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := New(world)
+		c.Compose(name, data)
+		for _, f := range c.Findings() {
+			t.Errorf("%s: %s", f.where(), f.message())
+		}
+	}
 	c := New(world)
 	for _, name := range []string{"base.yml", "prod.yml"} {
 		data, err := os.ReadFile(filepath.Join("../../deploy/compose", name))

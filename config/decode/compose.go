@@ -16,6 +16,8 @@ type Compose struct {
 type ComposeService struct {
 	Name, Where string
 	Image       string
+	// Built is set where it has an image that is built.
+	Built       bool
 	NetworkMode string
 	// Swarm reports labels below deploy; they are in Labels.
 	Swarm   bool
@@ -65,6 +67,8 @@ func composeService(n *node) ComposeService {
 		switch k.key {
 		case "image":
 			s.Image = k.value
+		case "build", "extends":
+			s.Built = true
 		case "network_mode":
 			s.NetworkMode = k.value
 		case "labels":
