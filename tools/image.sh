@@ -8,12 +8,14 @@ CA=/etc/ssl/certs/ca-certificates.crt
 [ -s "$CA" ] || die "no CA bundle at $CA; run 'make setup'"
 CTX=$(mktemp -d)
 trap 'rm -rf "$CTX"' EXIT
-mkdir "$CTX/certificates"
+mkdir "$CTX/certificates" "$CTX/bin"
 touch "$CTX/certificates/.keep"
 cp "${SLUICE_BINARY:-bin/sluice}" "$CTX/sluice"
+ln -s /sluice "$CTX/bin/sluice"
+ln -s /sluice "$CTX/bin/traefik"
 cp "$CA" "$CTX/ca-certificates.crt"
 cp deploy/Dockerfile "$CTX/Dockerfile"
-chmod 755 "$CTX" "$CTX/sluice" "$CTX/certificates"
+chmod 755 "$CTX" "$CTX/sluice" "$CTX/certificates" "$CTX/bin"
 chmod 644 "$CTX/ca-certificates.crt" "$CTX/certificates/.keep"
 
 old=$(docker_cmd image inspect -f '{{.Id}}' "$SLUICE_IMAGE" 2>/dev/null || true)

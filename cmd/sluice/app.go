@@ -40,6 +40,10 @@ func (p *program) main(ctx context.Context, args []string) int {
 // dispatch finds the command. The flags of the router are the static configuration:
 // they have dots and names in them, so the router's command parses them itself.
 func (p *program) dispatch(app *cli.App, args []string) ([]string, error) {
+	// Compose files say "command: traefik --api ...", which the reference's image takes.
+	if len(args) > 0 && (args[0] == "traefik" || args[0] == "sluice") {
+		args = args[1:]
+	}
 	if len(args) == 0 {
 		return []string{"run"}, nil
 	}
