@@ -27,7 +27,7 @@ type Static struct {
 type Sluice struct {
 	// Lane is "auto" or "handler", which keeps every request off the event loops.
 	Lane string `json:"lane,omitempty"`
-	// HTTP2Lane is "loop", which serves HTTP/2 on the event loops as HTTP/1.1, or "handler", which keeps it off them.
+	// HTTP2Lane is "auto" or "handler", which keeps HTTP/2 alone off the event loops.
 	HTTP2Lane string `json:"http2Lane,omitempty"`
 	// Loops is the number of event loops; zero means one a core.
 	Loops int `json:"loops,omitempty"`

@@ -333,7 +333,7 @@ func (c *checker) rest() {
 	}
 	if s.Sluice != nil {
 		c.oneOf("sluice.lane", s.Sluice.Lane, false, "auto", "handler", "loop")
-		c.oneOf("sluice.http2Lane", s.Sluice.HTTP2Lane, false, "auto", "handler", "loop")
+		c.oneOf("sluice.http2Lane", s.Sluice.HTTP2Lane, false, "auto", "handler")
 		c.oneOf("sluice.readTimeoutMode", s.Sluice.ReadTimeoutMode, false, "progress", "total")
 		c.ready(s.Sluice)
 		if s.Sluice.Loops < 0 {

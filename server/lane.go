@@ -66,7 +66,7 @@ func (l *lane) listen(ep *entrypoint.EntryPoint, addr string, t *net.TCPListener
 		Name: ep.Name(), Addr: addr, Listener: t, ReusePort: cfg.EP.ReusePort, Forwarding: fw, TLS: cfg.TLS, Raw: ep.HasTCP,
 		HandOver: handOver(ep), MaxHead: cfg.EP.HTTP.MaxHeaderBytes, ReadTotal: cfg.ReadTotal, ReasonHeader: cfg.ReasonHeader, Dress: cfg.Dress, FinishHalfClosed: cfg.FinishHalfClosed, AltSvc: cfg.AltSvc,
 	}
-	if l.s.sluice().HTTP2Lane == "loop" {
+	if l.s.sluice().HTTP2Lane != "handler" {
 		le.HandStream = func(st loop.Stream) { ep.Server().ServeStream(st) }
 	}
 	if h := cfg.EP.HTTP2; h != nil {

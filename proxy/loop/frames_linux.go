@@ -358,7 +358,7 @@ func (l *loop) trailersCame(cl, s *client, ev *h2.Event) *h2.Error {
 	case !ev.End || !cl.fr.rd.Head.Trailers() || s.lengthLeft() > 0:
 		return l.refuseStream(cl, st.id, h2.ProtocolError)
 	}
-	st.trailers.CopyFrom(&cl.fr.rd.Head.Fields)
+	st.trailers = cl.fr.rd.Head.Trailing()
 	l.bodyCame(s, nil, true)
 	return nil
 }

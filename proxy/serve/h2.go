@@ -144,6 +144,12 @@ type h2front struct {
 // finalHead completes the head of the answer.
 func (f *h2front) finalHead() {
 	c, resp := f.c, &f.ex.Resp
+	if resp.Status == http.StatusNoContent {
+		resp.Fields.Del("Content-Length") // RFC 9110 §8.6
+	}
+	if !resp.Fields.Has("Content-Type") {
+		f.w.Header()["Content-Type"] = nil // x/net/http2 would guess one, which HTTP/1.1 does not do here
+	}
 	if f.ex.Req.Proto == protoHTTP3 {
 		return
 	}

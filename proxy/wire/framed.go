@@ -45,6 +45,9 @@ func FramedHead(ex *exchange.Exchange) (sized bool, err *Error) {
 	}
 	var s framedState
 	list := req.Fields.All()
+	if len(list) > DefaultMaxFields {
+		return false, ErrManyFields
+	}
 	n := 0
 	for i := range list {
 		keep, e := s.note(req, list, i, n)

@@ -119,7 +119,7 @@ func (h *Block) Request(ex *exchange.Exchange, end bool) (err *wire.Error, ok bo
 	}
 	sized, e := wire.FramedHead(ex)
 	if e != nil {
-		return e, true
+		return e, !malformed(e, h)
 	}
 	switch {
 	case end && sized && req.Length > 0:
@@ -134,21 +134,46 @@ func (h *Block) Request(ex *exchange.Exchange, end bool) (err *wire.Error, ok bo
 	return nil, true
 }
 
+// malformed reports whether a head that HTTP/1.1 would answer 400 is malformed as a message of
+// frames (RFC 9113 §8.3.1, §8.1.1), in the reference's reading.
+func malformed(e *wire.Error, h *Block) bool {
+	switch e {
+	case wire.ErrHost, wire.ErrHosts, wire.ErrLength, wire.ErrTrailerName:
+		return true
+	case wire.ErrTarget:
+		return h.Path[0] != '/' && h.Path != "*"
+	}
+	return false
+}
+
+// Trailing returns the block's fields as trailers, in memory of their own.
+func (h *Block) Trailing() (f exchange.Fields) {
+	for _, x := range h.Fields.All() {
+		f.Add(wire.String(spelled(nil, x.Name)), x.Value)
+	}
+	return f
+}
+
+func spelled(b []byte, name string) []byte {
+	up := true
+	for j := 0; j < len(name); j++ {
+		c := name[j]
+		if up && c >= 'a' && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		up = c == '-'
+		b = append(b, c)
+	}
+	return b
+}
+
 // spell gives names the spelling that HTTP/1.1 messages usually have: some servers behind
 // the edge know no other.
 func (h *Block) spell(ex *exchange.Exchange) {
 	list := ex.Req.Fields.All()
 	b := h.names[:0]
 	for i := range list {
-		up := true
-		for j := 0; j < len(list[i].Name); j++ {
-			c := list[i].Name[j]
-			if up && c >= 'a' && c <= 'z' {
-				c -= 'a' - 'A'
-			}
-			up = c == '-'
-			b = append(b, c)
-		}
+		b = spelled(b, list[i].Name)
 	}
 	h.names = b[:0]
 	if cap(b) > 16<<10 {

@@ -88,7 +88,7 @@ func NewReader(table uint32, lim *wire.Limits) *Reader {
 	r.limit = 2*r.Head.max + MaxFrame
 	r.dec = hpack.NewDecoder(table, r.Head.take)
 	r.dec.SetAllowedMaxDynamicTableSize(table)
-	r.dec.SetMaxStringLength(r.Head.max)
+	r.dec.SetMaxStringLength(r.limit) // a head that is too large is told from one that cannot be read
 	r.Head.mute = r.dec.SetEmitEnabled
 	return r
 }
