@@ -35,15 +35,32 @@ type chainError struct {
 
 // chains builds the middlewares of routers, one instance for each router as the
 // reference does: two routers with one rate limit have a bucket each.
-type chains struct{ c *compiler }
+type chains struct {
+	c *compiler
+	// depth counts the builds within builds, steps the middlewares met since the outermost.
+	depth, steps int
+}
+
+// maxChain bounds how many middlewares stand before one router, those of services that its
+// middlewares use counted. Chains of chains double with each level: thirty labels would make a billion.
+const maxChain = 1000
 
 // build builds middlewares by their full names. owner is a router, or "service NAME".
 func (b *chains) build(owner string, names []string) ([]item, *chainError) {
+	if b.depth == 0 {
+		b.steps = 0
+	}
+	b.depth++
+	defer func() { b.depth-- }()
 	return b.add(nil, owner, names, nil)
 }
 
 func (b *chains) add(items []item, owner string, names, stack []string) ([]item, *chainError) {
 	for _, name := range names {
+		if b.steps++; b.steps > maxChain {
+			return nil, &chainError{codedError: codedError{config.CodeInvalidMiddleware, "",
+				fmt.Errorf("more than %d middlewares come together", maxChain)}, protects: true}
+		}
 		b.c.touched = append(b.c.touched, ref{ofMiddleware, name})
 		info := b.c.run.Middlewares[name]
 		if info == nil {

@@ -1,11 +1,13 @@
 package router
 
 import (
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-edge/sluice/config"
 )
@@ -190,5 +192,36 @@ func TestServiceBehindItsOwnErrorPage(t *testing.T) {
 	info := table.Runtime.Routers["r@x"]
 	if info.Status != config.StatusDisabled || !strings.Contains(strings.Join(info.Errors, " "), "needs that service: s@x > s@x") {
 		t.Errorf("%+v", info)
+	}
+}
+
+// Chains of chains double with each level: they must cost their own router only.
+func TestChainsDoNotExplode(t *testing.T) {
+	mws := map[string]*config.Middleware{"ok@x": {AddPrefix: &config.AddPrefix{Prefix: "/p"}}}
+	for i := range 40 {
+		next := fmt.Sprintf("c%d", i+1)
+		mws[fmt.Sprintf("c%d@x", i)] = &config.Middleware{Chain: &config.Chain{Middlewares: []string{next, next}}}
+	}
+	mws["c40@x"] = &config.Middleware{Chain: &config.Chain{}}
+	many := make([]string, 500)
+	for i := range many {
+		many[i] = "ok"
+	}
+	began := time.Now()
+	table := Compile(input(&config.HTTP{
+		Routers: map[string]*config.Router{
+			"bomb@x": {Rule: "Host(`bomb.test`)", Service: "s", Middlewares: []string{"c0"}},
+			"long@x": {Rule: "Host(`long.test`)", Service: "s", Middlewares: many},
+		},
+		Middlewares: mws, Services: map[string]*config.Service{"s@x": lb()},
+	}))
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("compiled in %s", took)
+	}
+	if got := routerOf(ask(t, table, "web", "http://long.test/")); got != "long@x" {
+		t.Errorf("a long list of middlewares: %s", got)
+	}
+	if got := routerOf(ask(t, table, "web", "http://bomb.test/")); got == "bomb@x" {
+		t.Error("the bomb is served")
 	}
 }
