@@ -164,6 +164,17 @@ func (s *stateful) expect(t *testing.T, host string, want int) {
 	}
 }
 
+// becomes waits until host answers with a status.
+func (s *stateful) becomes(t *testing.T, host string, want int) {
+	t.Helper()
+	testnet.Eventually(t, 20*time.Second, func() error {
+		if status, _, _ := s.ask(host, ""); status != want {
+			return fmt.Errorf("%s: %d, want %d", host, status, want)
+		}
+		return nil
+	})
+}
+
 func (s *stateful) rate(t *testing.T) func(*testing.T) {
 	s.expect(t, "rate", 200)
 	s.expect(t, "rate", 200)
@@ -185,40 +196,25 @@ func (s *stateful) flight(t *testing.T) func(*testing.T) {
 		if status := <-first; status != 200 {
 			t.Errorf("the request that was held: %d", status)
 		}
-		testnet.Eventually(t, 10*time.Second, func() error {
-			if status, _, _ := s.ask("flight", ""); status != 200 {
-				return fmt.Errorf("after its end another gets %d", status)
-			}
-			return nil
-		})
+		s.becomes(t, "flight", 200)
 	}
 }
 
 func (s *stateful) breaker(t *testing.T) func(*testing.T) {
-	testnet.Eventually(t, 20*time.Second, func() error {
-		if status, _, _ := s.ask("breaker", ""); status != 503 {
-			return fmt.Errorf("the breaker has not opened: %d", status)
-		}
-		return nil
-	})
+	s.becomes(t, "breaker", 503)
 	return func(t *testing.T) { s.expect(t, "breaker", 503) }
 }
 
 func (s *stateful) passive(t *testing.T) func(*testing.T) {
 	s.expect(t, "passive", 500)
-	s.expect(t, "passive", 503)
+	s.becomes(t, "passive", 503) // the failure counts once its answer has been sent
 	return func(t *testing.T) { s.expect(t, "passive", 503) }
 }
 
 // active lets the server fail its first check, and work for ever after: nobody asks it again
 // within the hour.
 func (s *stateful) active(t *testing.T) func(*testing.T) {
-	testnet.Eventually(t, 20*time.Second, func() error {
-		if status, _, _ := s.ask("active", ""); status != 503 {
-			return fmt.Errorf("the check has not failed yet: %d", status)
-		}
-		return nil
-	})
+	s.becomes(t, "active", 503)
 	return func(t *testing.T) { s.expect(t, "active", 503) }
 }
 
