@@ -1,6 +1,8 @@
 package acme
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,10 +13,14 @@ import (
 
 // Status is what is known of one set of names.
 type Status struct {
-	Resolver  string    `json:"resolver"`
-	Names     []string  `json:"names"`
-	Issuer    string    `json:"issuer,omitempty"`
-	Serial    string    `json:"serial,omitempty"`
+	Resolver string   `json:"resolver"`
+	Names    []string `json:"names"`
+	Issuer   string   `json:"issuer,omitempty"`
+	Serial   string   `json:"serial,omitempty"`
+	// Fingerprint is the certificate's SHA-256 as hex.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// State is "valid", "due" (renewal is), "ended", "ordering" or "not obtained".
+	State     string    `json:"state"`
 	NotBefore time.Time `json:"notBefore,omitzero"`
 	NotAfter  time.Time `json:"notAfter,omitzero"`
 	Renew     time.Time `json:"renew,omitzero"`
@@ -52,6 +58,9 @@ func (r *resolver) statuses() []Status {
 		if t := r.tries[k]; t != nil {
 			s.Attempt = *t
 		}
+		sum := sha256.Sum256(leaf.Raw)
+		s.Fingerprint = hex.EncodeToString(sum[:])
+		s.State = r.stateOf(&s, now)
 		out = append(out, s)
 	}
 	for i, w := range wants.sets {
@@ -60,11 +69,37 @@ func (r *resolver) statuses() []Status {
 			if t := r.tries[id(w)]; t != nil {
 				s.Attempt = *t
 			}
+			s.State = r.stateOf(&s, now)
 			out = append(out, s)
 		}
 	}
 	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(id(a.Names), id(b.Names)) })
 	return out
+}
+
+// The states of a set of names.
+const (
+	stateValid    = "valid"
+	stateDue      = "due"
+	stateEnded    = "ended"
+	stateOrdering = "ordering"
+	stateMissing  = "not obtained"
+)
+
+// stateOf names the state of a set of names. The caller holds r.mu.
+func (r *resolver) stateOf(s *Status, now time.Time) string {
+	due := !s.Renew.IsZero() && !now.Before(s.Renew)
+	switch {
+	case r.busy[id(s.Names)] && (s.NotAfter.IsZero() || due): // renewal information is asked for at other times
+		return stateOrdering
+	case s.NotAfter.IsZero():
+		return stateMissing
+	case now.After(s.NotAfter):
+		return stateEnded
+	case due && (s.Used || !r.wanted): // a command does not know what routers name
+		return stateDue
+	}
+	return stateValid
 }
 
 // ending finds certificates that are used, in their last third and past their renewal.

@@ -30,6 +30,8 @@ type Options struct {
 	TCPServerStatus func(service string) map[string]string
 	// Certificates returns the certificates that are offered to clients.
 	Certificates func() []*x509.Certificate
+	// Issued returns what the certificate resolvers hold and wait for.
+	Issued func() []Issued
 	// Counters returns the live counters.
 	Counters func() telemetry.Counters
 	// Explain says which routers a request would meet and why the others do not match.
@@ -140,6 +142,7 @@ func (s *server) mountAPI(mux *http.ServeMux) {
 
 		"/sluice/status":       s.status,
 		"/sluice/problems":     s.problems,
+		"/sluice/certificates": list(s.issued),
 		"/sluice/reasons":      s.reasons,
 		"/sluice/static":       s.static,
 		"/sluice/events":       s.stream,

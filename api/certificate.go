@@ -40,6 +40,8 @@ type certificateView struct {
 	CertFingerprint      string    `json:"certFingerprint"`
 	PublicKeyFingerprint string    `json:"publicKeyFingerprint"`
 	Status               string    `json:"status"`
+	// Sluice is what its resolver knows of an issued certificate.
+	Sluice *Issued `json:"sluice,omitempty"`
 }
 
 // leaves are the offered certificates, each once.
@@ -61,8 +63,9 @@ func (s *server) leaves() []*x509.Certificate {
 
 func (s *server) certificates() []row {
 	var rows []row
+	issued := s.issuedAs()
 	for _, c := range s.leaves() {
-		rows = append(rows, showCertificate(c))
+		rows = append(rows, showCertificate(c, issued))
 	}
 	return rows
 }
@@ -70,13 +73,13 @@ func (s *server) certificates() []row {
 func (s *server) certificate(id string) (any, bool) {
 	for _, c := range s.leaves() {
 		if fingerprint(c.Raw) == id {
-			return showCertificate(c).body, true
+			return showCertificate(c, s.issuedAs()).body, true
 		}
 	}
 	return nil, false
 }
 
-func showCertificate(c *x509.Certificate) row {
+func showCertificate(c *x509.Certificate, issued map[string]*Issued) row {
 	v := certificateView{
 		Name: fingerprint(c.Raw), CertFingerprint: fingerprint(c.Raw),
 		PublicKeyFingerprint: fingerprint(c.RawSubjectPublicKeyInfo),
@@ -85,7 +88,7 @@ func showCertificate(c *x509.Certificate) row {
 		IssuerOrg: first(c.Issuer.Organization), IssuerCN: c.Issuer.CommonName, IssuerCountry: first(c.Issuer.Country),
 		Organization: first(c.Subject.Organization), Country: first(c.Subject.Country),
 		Version: "v" + strconv.Itoa(c.Version), SignatureAlgorithm: c.SignatureAlgorithm.String(),
-		Status: certificateStatus(c, time.Now()),
+		Status: certificateStatus(c, time.Now()), Sluice: issued[fingerprint(c.Raw)],
 	}
 	for _, ip := range c.IPAddresses {
 		v.SANs = append(v.SANs, ip.String())

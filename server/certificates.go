@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-edge/sluice/acme"
 	"github.com/sluice-edge/sluice/acme/dns"
+	"github.com/sluice-edge/sluice/api"
 	"github.com/sluice-edge/sluice/cert"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/router"
@@ -117,6 +118,23 @@ func (s *Server) serveHTTPChallenge(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	http.NotFound(w, r)
+}
+
+// issued is what the resolvers hold and wait for, for the API.
+func (s *Server) issued() []api.Issued {
+	m := s.acme.Load()
+	if m == nil {
+		return nil
+	}
+	var out []api.Issued
+	for _, st := range m.Statuses() {
+		out = append(out, api.Issued{
+			Resolver: st.Resolver, Names: st.Names, State: st.State, CertFingerprint: st.Fingerprint, Issuer: st.Issuer, Serial: st.Serial,
+			NotBefore: st.NotBefore, NotAfter: st.NotAfter, NextRenewal: st.Renew, Used: st.Used,
+			Failures: st.Attempt.Failures + st.Attempt.Network, LastError: st.Attempt.Error, NextAttempt: st.Attempt.Next,
+		})
+	}
+	return out
 }
 
 // orders counts the orders of certificates for the metrics.

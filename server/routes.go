@@ -143,7 +143,7 @@ func (s *Server) internalHandlers() map[string]http.Handler {
 	h := map[string]http.Handler{}
 	if s.static.Load().API != nil {
 		a := api.New(api.Options{
-			Static: s.static.Load(), Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.Status, Certificates: s.leaves,
+			Static: s.static.Load(), Runtime: s.runtime, ServerStatus: s.book.Status, TCPServerStatus: s.streams.Status, Certificates: s.leaves, Issued: s.issued,
 			Counters: s.hub.Counters, Explain: s.explain, Version: s.opts.Version, Codename: s.opts.Codename, Start: s.start,
 		})
 		h["api@internal"] = a

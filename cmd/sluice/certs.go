@@ -109,7 +109,7 @@ func (c *certs) list(context.Context) error {
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(w, "NAMES\tRESOLVER\tISSUER\tENDS\tRENEWAL\tSERIAL\tSTATE")
 	for _, s := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", strings.Join(s.Names, ","), s.Resolver, s.Issuer, day(s.NotAfter), day(s.Renew), s.Serial, state(s, time.Now()))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", strings.Join(s.Names, ","), s.Resolver, s.Issuer, day(s.NotAfter), day(s.Renew), s.Serial, state(s))
 	}
 	return w.Flush()
 }
@@ -121,16 +121,8 @@ func day(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04")
 }
 
-func state(s server.CertificateStatus, now time.Time) string {
-	word := "valid"
-	switch {
-	case s.NotAfter.IsZero():
-		word = "not obtained"
-	case now.After(s.NotAfter):
-		word = "ended"
-	case !s.Renew.IsZero() && now.After(s.Renew):
-		word = "due"
-	}
+func state(s server.CertificateStatus) string {
+	word := s.State
 	if s.Attempt.Error != "" {
 		word += fmt.Sprintf(", failed %d times, next %s", s.Attempt.Failures+s.Attempt.Network, day(s.Attempt.Next))
 	}
@@ -149,7 +141,7 @@ func (c *certs) why(context.Context) error {
 			continue
 		}
 		found = true
-		fmt.Fprintf(c.stdout, "%s: resolver %s: %s\n", strings.Join(s.Names, ","), s.Resolver, state(s, time.Now()))
+		fmt.Fprintf(c.stdout, "%s: resolver %s: %s\n", strings.Join(s.Names, ","), s.Resolver, state(s))
 		if !s.NotAfter.IsZero() {
 			fmt.Fprintf(c.stdout, "  issued by %s, ends %s, renewal %s, serial %s\n", s.Issuer, day(s.NotAfter), day(s.Renew), s.Serial)
 		}

@@ -77,6 +77,12 @@ export interface Certificate {
   notBefore: string; notAfter: string; status: Status; keyType?: string; keySize?: number;
 }
 
+export interface Issued {
+  resolver: string; names: string[]; state: "valid" | "due" | "ended" | "ordering" | "not obtained";
+  certFingerprint?: string; issuer?: string; notAfter?: string; nextRenewal?: string; used: boolean;
+  failures?: number; lastError?: string; nextAttempt?: string;
+}
+
 export interface Problem {
   source: string; provider?: string; object?: string; field?: string;
   code: string; text: string; suggestion?: string; severity: "error" | "warning";

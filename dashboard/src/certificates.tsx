@@ -1,7 +1,7 @@
-import { get, type Certificate, type Problem } from "./api";
+import { get, type Certificate, type Issued, type Problem } from "./api";
 import { List, type Column } from "./list";
 import { useLoaded } from "./live";
-import { Facts, ProblemItem, StatusBadge, away, day } from "./parts";
+import { Badge, Facts, Note, ProblemItem, StatusBadge, away, day, whole, type Kind } from "./parts";
 
 const issuer = (c: Certificate) => c.issuerOrg || c.issuerCN || "";
 
@@ -19,6 +19,7 @@ export function CertificatesPage() {
       <CertificateProblems />
       <List<Certificate> title="Certificates" path="certificates" columns={columns} statuses={["enabled", "warning", "expired"]} placeholder="Search name or issuer" sorted="validUntil" />
       <p class="soft">Names without a certificate of their own get the default certificate.</p>
+      <IssuedByResolvers />
     </>
   );
 }
@@ -38,6 +39,40 @@ function Details({ of: c }: { of: Certificate }) {
         ["Fingerprint", <code key="f">{c.name}</code>],
       ]} />
     </details>
+  );
+}
+
+// most bounds what is shown at once; those that need somebody come first.
+const most = 100;
+const urgency: Record<Issued["state"], number> = { ended: 0, "not obtained": 1, due: 2, ordering: 3, valid: 4 };
+const kinds: Record<Issued["state"], Kind> = { ended: "bad", "not obtained": "warn", due: "warn", ordering: "plain", valid: "good" };
+
+// IssuedByResolvers tells of every set of names what becomes of it next.
+function IssuedByResolvers() {
+  const { data } = useLoaded<Issued[]>((signal) => get("sluice/certificates?per_page=10000", signal), "issued", 5000);
+  if (!data || data.length === 0) return null;
+  const sorted = [...data].sort((a, b) => Number(!!b.lastError) - Number(!!a.lastError) || urgency[a.state] - urgency[b.state] || (a.nextRenewal ?? "").localeCompare(b.nextRenewal ?? ""));
+  return (
+    <>
+      <h2 id="issued">From resolvers</h2>
+      <div class="scroll" tabIndex={0} role="region" aria-label="From resolvers, table">
+        <table class="cards-on-phones" aria-labelledby="issued">
+          <thead><tr>{["State", "Names", "Resolver", "Next renewal", "Trouble"].map((h) => <th key={h} scope="col">{h}</th>)}</tr></thead>
+          <tbody>
+            {sorted.slice(0, most).map((i) => (
+              <tr key={`${i.resolver} ${i.names.join()}`}>
+                <td data-head="State"><Badge kind={kinds[i.state]}>{i.state}</Badge></td>
+                <td class="wide" data-head="Names"><ul class="plain">{i.names.map((n) => <li key={n}><code>{n}</code></li>)}</ul>{!i.used && <span class="soft">no router names it: it is not renewed</span>}</td>
+                <td data-head="Resolver">{i.resolver}</td>
+                <td data-head="Next renewal">{i.nextRenewal && i.used && <>{day(i.nextRenewal)}<br /><span class="soft">{away(i.nextRenewal)}</span></>}</td>
+                <td data-head="Trouble">{i.lastError && <>{i.lastError}<br /><span class="soft">{whole(i.failures ?? 0)} failed{i.nextAttempt && <>, next attempt {away(i.nextAttempt)}</>}</span></>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {data.length > most && <Note kind="plain">{whole(most)} of {whole(data.length)} are shown, those in trouble first; the API has all.</Note>}
+    </>
   );
 }
 
