@@ -23,8 +23,8 @@ const (
 type format struct {
 	kind string
 	selection
-	// keys are `"Name":` of the fields.
-	keys [fieldCount]string
+	// keys are `"Name":` of the fields, quoted the same with the quote of a text behind.
+	keys, quoted [fieldCount]string
 }
 
 func newFormat(c *config.AccessLog) (*format, error) {
@@ -45,6 +45,7 @@ func newFormat(c *config.AccessLog) (*format, error) {
 	}
 	for i, name := range fieldNames() {
 		f.keys[i] = `"` + name + `":`
+		f.quoted[i] = f.keys[i] + `"`
 	}
 	return f, nil
 }
@@ -86,7 +87,11 @@ func floorSecond(ns int64) int64 { return ns / int64(time.Second) }
 func (f *format) appendCLF(dst []byte, r *Record, count uint64, c *clock) []byte {
 	dst = f.clfHost(dst, r)
 	dst = append(dst, " - "...)
-	dst = f.clfText(dst, fClientUsername, r.User, false)
+	if f.drops[fClientUsername] || r.User == "" {
+		dst = append(dst, '-')
+	} else {
+		dst = appendWord(dst, r.User) // of a client that may not have a password for it
+	}
 	dst = append(dst, " ["...)
 	dst = f.clfTime(dst, c)
 	dst = append(dst, "] \""...)

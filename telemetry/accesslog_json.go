@@ -53,8 +53,13 @@ func (l *lineOfJSON) text(which field, s string) {
 	if s == "" || l.f.drops[which] {
 		return
 	}
-	l.b = append(l.b, l.f.keys[which]...)
-	l.b = append(appendJSON(l.b, s), ',')
+	if !isPlain(s) {
+		l.b = append(l.b, l.f.keys[which]...)
+		l.b = append(appendJSON(l.b, s), ',')
+		return
+	}
+	b := append(append(l.b, l.f.quoted[which]...), s...)
+	l.b = append(b, '"', ',')
 }
 
 // plain is text for what needs no escapes.
@@ -62,16 +67,20 @@ func (l *lineOfJSON) plain(which field, s []byte) {
 	if l.f.drops[which] {
 		return
 	}
-	l.b = append(append(l.b, l.f.keys[which]...), '"')
-	l.b = append(append(l.b, s...), '"', ',')
+	b := append(append(l.b, l.f.quoted[which]...), s...)
+	l.b = append(b, '"', ',')
 }
 
 func (l *lineOfJSON) number(which field, n int64) {
 	if l.f.drops[which] {
 		return
 	}
-	l.b = append(l.b, l.f.keys[which]...)
-	l.b = append(strconv.AppendInt(l.b, n, 10), ',')
+	b := append(l.b, l.f.keys[which]...)
+	if uint64(n) < 10 {
+		l.b = append(b, byte('0'+n), ',')
+		return
+	}
+	l.b = append(strconv.AppendInt(b, n, 10), ',')
 }
 
 func (l *lineOfJSON) client(r *Record) {
@@ -128,8 +137,8 @@ func (l *lineOfJSON) request(f *format, r *Record, count uint64) {
 	l.text(fRequestHost, host)
 	l.text(fRequestMethod, r.Method)
 	if !f.drops[fRequestPath] {
-		l.b = append(append(l.b, f.keys[fRequestPath]...), '"')
-		l.b = append(f.appendPath(l.b, r.Target, appendJSONInner), '"', ',')
+		b := append(l.b, f.quoted[fRequestPath]...)
+		l.b = append(f.appendPath(b, r.Target, appendJSONInner), '"', ',')
 	}
 	l.text(fRequestPort, port)
 	l.text(fRequestProtocol, r.Proto)
@@ -144,13 +153,13 @@ func (l *lineOfJSON) start(r *Record, c *clock) {
 	var text [80]byte
 	nano := appendNano(text[:0], r.Start%int64(time.Second))
 	if !l.f.drops[fStartLocal] {
-		l.b = append(append(l.b, l.f.keys[fStartLocal]...), '"')
-		l.b = append(append(append(l.b, c.local...), nano...), c.zone...)
-		l.b = append(l.b, '"', ',')
+		b := append(append(l.b, l.f.quoted[fStartLocal]...), c.local...)
+		b = append(append(b, nano...), c.zone...)
+		l.b = append(b, '"', ',')
 	}
 	if !l.f.drops[fStartUTC] {
-		l.b = append(append(l.b, l.f.keys[fStartUTC]...), '"')
-		l.b = append(append(append(l.b, c.utc...), nano...), 'Z', '"', ',')
+		b := append(append(l.b, l.f.quoted[fStartUTC]...), c.utc...)
+		l.b = append(append(b, nano...), 'Z', '"', ',')
 	}
 }
 

@@ -48,7 +48,7 @@ func TestCommonLines(t *testing.T) {
 		{"user and forwarded client", nil, func(r *Record) { r.User, r.ForwardedFor = "ann", "9.9.9.9" },
 			`9.9.9.9 - ann ` + stamp + ` "GET /x?q=1 HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 		{"user with a line break", nil, func(r *Record) { r.User = "an\"\nx\x1b" },
-			`127.0.0.1 - an"\x0ax\x1b ` + stamp + ` "GET /x?q=1 HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
+			`127.0.0.1 - an\x22\x0ax\x1b ` + stamp + ` "GET /x?q=1 HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 		{"IPv6 and mapped", nil, func(r *Record) { r.Peer = netip.MustParseAddrPort("[2001:db8::1]:1") },
 			`2001:db8::1 - - ` + stamp + ` "GET /x?q=1 HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 		{"headers are dropped by default", nil, func(r *Record) { r.RequestHeaders = []Header{{"User-Agent", "ua"}} },

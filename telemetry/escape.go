@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"encoding/binary"
+	"strings"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -10,11 +11,21 @@ const hexDigits = "0123456789abcdef"
 
 // appendText appends s for a line of text: control characters become \xNN, so that a
 // value can neither end its line nor steer a terminal. Within quotes a tab stays and a
-// quote gets a backslash, as in the reference.
+// quote gets a backslash, as in the reference; a backslash before it, or at the end, is
+// doubled, so that the quote ends where it seems to.
 func appendText(dst []byte, s string, quoted bool) []byte {
 	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
+		if c == '\\' && quoted {
+			run := slashes(s[i:])
+			if i+run == len(s) || s[i+run] == '"' {
+				dst = append(append(dst, s[start:i+run]...), s[i:i+run]...)
+				start = i + run
+			}
+			i += run - 1
+			continue
+		}
 		if c >= 0x20 && c != 0x7f && (c != '"' || !quoted) || quoted && c == '\t' {
 			continue
 		}
@@ -27,6 +38,21 @@ func appendText(dst []byte, s string, quoted bool) []byte {
 		start = i + 1
 	}
 	return append(dst, s[start:]...)
+}
+
+// slashes counts the backslashes that s begins with.
+func slashes(s string) int { return len(s) - len(strings.TrimLeft(s, `\`)) }
+
+// appendWord is appendText for what stands between blanks: it has no blanks and no quotes.
+func appendWord(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= 0x20 || c == 0x7f || c == '"' {
+			dst = append(dst, '\\', 'x', hexDigits[c>>4], hexDigits[c&15])
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 // appendTarget appends a request target for a line of text: what would end the quoted
