@@ -47,7 +47,8 @@ type Router struct {
 	RuleSyntax string `json:"ruleSyntax,omitempty"`
 	// Priority orders routers, highest first. Zero means the length of the rule.
 	Priority int `json:"priority,omitempty"`
-	// ParentRefs is accepted; routers of several layers are not supported.
+	// ParentRefs names routers behind whose middlewares this one is tried; it has their entry
+	// points and TLS, and they have no service.
 	ParentRefs    []string             `json:"parentRefs,omitempty" cfg:"nolabel"`
 	TLS           *RouterTLS           `json:"tls,omitempty" cfg:"empty"`
 	Observability *RouterObservability `json:"observability,omitempty"`
@@ -115,6 +116,9 @@ type LoadBalancer struct {
 	// SlowStart is how long a server that enters rotation gets less than its share, growing from a
 	// twentieth; servers that were there before take the rest. Not with the strategy hrw.
 	SlowStart *Duration `json:"slowStart,omitempty" cfg:"sluice"`
+	// Coming is set where no server is there yet, but a container that has been created and not
+	// started. Set by providers.
+	Coming bool `json:"-" cfg:"-"`
 	// Idle is set where the servers sleep while nobody asks for them. Set by providers.
 	Idle *Idle `json:"-" cfg:"-"`
 }

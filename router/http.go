@@ -30,6 +30,7 @@ func (c *compiler) routers() {
 		c.table.memo.international = true
 		c.checkInternational(international)
 	}
+	c.family()
 	for _, d := range c.sorted {
 		c.router(d)
 	}
@@ -110,8 +111,14 @@ func (c *compiler) warn(d *routerDraft, field, code, text, suggestion string) {
 
 // router checks a router and builds its route.
 func (c *compiler) router(d *routerDraft) {
+	if d.visited {
+		return
+	}
+	d.visited = true
 	r := d.info.Router
-	c.listen(d)
+	if len(r.ParentRefs) == 0 {
+		c.listen(d)
+	}
 	if r.Priority > maxUserPriority && !strings.HasSuffix(d.name, internalSuffix) {
 		c.fail(d, "priority", config.CodeInvalidValue,
 			fmt.Errorf("the priority %d is above %d, the highest that may be given", r.Priority, maxUserPriority), "")
@@ -122,26 +129,20 @@ func (c *compiler) router(d *routerDraft) {
 		c.fail(d, "", config.CodeInvalidValue, errors.New(r.Broken), "until it is corrected the router answers 503, rather than unprotected")
 		return
 	}
-	if len(r.ParentRefs) > 0 {
-		d.broken = true
-		c.fail(d, "parentRefs", config.CodeUnsupported, errors.New("routers below other routers are not supported"),
-			"give the router the whole rule and the middlewares of its parent")
+	if !c.belongs(d) {
 		return
 	}
 	if r.TLS != nil && !c.checkOptions(d) {
 		d.broken = true
 		return
 	}
-	if r.Service == "" {
-		c.fail(d, "service", config.CodeUnknownService, errors.New("the router names no service"), "set service")
-		return
-	}
-	d.reached = true
-	c.touched = c.touched[:0]
-	svc, err := c.services.get(d.service, nil)
+	svc, err := c.behind(d)
 	if err != nil {
 		code, hint := codeOf(err, config.CodeInvalidService)
 		c.fail(d, "service", code, err, hint)
+		if svc == nil {
+			return
+		}
 		d.broken = errors.Is(err, errUnguarded)
 		d.closed = d.broken
 	}
@@ -172,6 +173,20 @@ func (c *compiler) router(d *routerDraft) {
 // reference may count on that; who writes labels is told by a 503 that the router is there.
 func (c *compiler) likeReference(name string) bool {
 	return c.in.Compat404 || slices.Contains([]string{"file", "http", "rest"}, providerOf(name))
+}
+
+// behind gives what a router's middlewares stand before: its service, or its children. It
+// is nil where there is nothing.
+func (c *compiler) behind(d *routerDraft) (*service, error) {
+	if len(c.children[d.source]) > 0 {
+		return c.fork(d)
+	}
+	if d.info.Service == "" {
+		return nil, coded(config.CodeUnknownService, "set service", "the router names no service")
+	}
+	d.reached = true
+	c.touched = c.touched[:0]
+	return c.services.get(d.service, nil)
 }
 
 func (c *compiler) newRoute(d *routerDraft) *exchange.Route {
@@ -257,7 +272,7 @@ func (c *compiler) entryPoints() {
 	for _, d := range c.sorted {
 		if d.rule != nil && len(d.info.Using) > 0 && (d.route != nil || d.broken) {
 			mounted = append(mounted, d)
-		} else {
+		} else if len(d.info.ParentRefs) == 0 || d.route == nil {
 			c.table.dead = append(c.table.dead, deadRouter{d.name, d.rule, d.info})
 		}
 	}

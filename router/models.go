@@ -61,6 +61,10 @@ func (c *compiler) internalService(name string) {
 // for each of the others. Names and order are the reference's: where a router has several
 // entry points, one with settings makes the router ENTRYPOINT-NAME.
 func (c *compiler) attach(name string, r *config.Router) {
+	if len(r.ParentRefs) > 0 {
+		c.addRouter(name, name, r, nil, nil)
+		return
+	}
 	eps := r.EntryPoints
 	if len(eps) == 0 {
 		eps = c.in.DefaultEntryPoints
@@ -130,7 +134,7 @@ func (c *compiler) addRouter(name, source string, cfg *config.Router, eps []stri
 	d := c.slabs.drafts.make()
 	d.name, d.source, d.service, d.info = name, source, qualify(r.Service, name), c.slabs.infos.make()
 	d.info.Router, d.info.Status = r, config.StatusEnabled
-	if c.patch.has(name) {
+	if c.patch.has(name) || c.patch != nil && len(r.ParentRefs) > 0 {
 		c.patch.stopped = true
 		return
 	}

@@ -32,6 +32,8 @@ type memo struct {
 	contested map[string]bool
 	// volatile are middlewares that depend on files, and are built anew for every table.
 	volatile map[string]bool
+	// layered is set where a router is below another.
+	layered bool
 	// international is set where a rule has a host in Unicode.
 	international bool
 	// unsettled is set where something could not be built that may be with the same configuration.
@@ -146,7 +148,7 @@ func (p *patcher) unchanged(in *Input) bool {
 	m := &p.was.memo
 	was, is := cmp.Or(m.config.HTTP, &config.HTTP{}), cmp.Or(in.Config.HTTP, &config.HTTP{})
 	oldTLS, newTLS := cmp.Or(m.config.TLS, &config.TLS{}), cmp.Or(in.Config.TLS, &config.TLS{})
-	return !m.unsettled && !m.international && slices.Equal(m.resolvers, in.Resolvers) && slices.Equal(m.onDemand, in.OnDemand) &&
+	return !m.unsettled && !m.international && !m.layered && slices.Equal(m.resolvers, in.Resolvers) && slices.Equal(m.onDemand, in.OnDemand) &&
 		maps.Equal(was.ServersTransports, is.ServersTransports) && maps.Equal(oldTLS.Options, newTLS.Options)
 }
 

@@ -190,6 +190,10 @@ type compiler struct {
 	models map[string]*config.EntryPoint
 	// patch is set while a patch is made.
 	patch *patcher
+	// children are the routers below others, by their parents' configured names; ancestors those
+	// whose children are being compiled.
+	children  map[string][]*routerDraft
+	ancestors []string
 	// touched collects what the object being built is made of.
 	touched []ref
 	// using holds the valid entry points of single names and of the default list.
@@ -220,6 +224,8 @@ type routerDraft struct {
 	// options is the name of its TLS options.
 	options string
 	certs   bool // they demand client certificates
+	// visited is set once it was compiled, or is being.
+	visited bool
 	// reached is set where its service was built for it.
 	reached bool
 	// more is what it is made of beside its service and the middlewares it names.

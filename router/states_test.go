@@ -76,7 +76,7 @@ func TestStatesOfWhatIsWrong(t *testing.T) {
 		"two@x":     {config.StatusDisabled, config.CodeInvalidService, "two kinds"},
 		"tr@x":      {config.StatusDisabled, config.CodeUnknownTransport, "nosuch@x"},
 		"badtr@x":   {config.StatusDisabled, config.CodeInvalidService, "no such file"},
-		"child@x":   {config.StatusDisabled, config.CodeUnsupported, "parent"},
+		"child@x":   {config.StatusDisabled, config.CodeInvalidValue, "has a service"},
 		"opt@x":     {config.StatusDisabled, config.CodeUnknownTLSOptions, "nosuch@x"},
 		"badopt@x":  {config.StatusDisabled, config.CodeInvalidValue, "cipher"},
 		"idn@x":     {config.StatusDisabled, config.CodeDuplicateHost, "ascii@x"},

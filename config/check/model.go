@@ -177,6 +177,7 @@ func (m *model) router(c *Checker, r *owned[*config.Router]) {
 		}
 	}
 	switch {
+	case r.cfg.Service == "" && m.isParent(r):
 	case r.cfg.Service == "" && r.provider == "file":
 		m.report(c, r.at, r.key, object, config.CodeUnknownService, "the router names no service", "add service", config.Error)
 	case r.cfg.Service != "":
@@ -184,11 +185,28 @@ func (m *model) router(c *Checker, r *owned[*config.Router]) {
 			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, text, hint, config.Error)
 		}
 	}
+	for _, p := range r.cfg.ParentRefs {
+		if text, hint, bad := missing(m, m.routers, p, r.provider); bad {
+			m.report(c, r.at, r.key+".parentRefs", object, config.CodeInvalidValue, text, hint, config.Error)
+		}
+	}
 	m.entryPoints(c, r.cfg.EntryPoints, r.at, r.key, object)
 	if t := r.cfg.TLS; t != nil {
 		m.tls(c, t.CertResolver, t.Options, r.provider, r.at, r.key, object)
 	}
 	m.rule(c, r, object)
+}
+
+// isParent reports whether another router is below this one, so that it needs no service.
+func (m *model) isParent(r *owned[*config.Router]) bool {
+	for _, o := range m.routers {
+		for _, p := range o.cfg.ParentRefs {
+			if p == r.name || p+"@"+o.provider == r.name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *model) rule(c *Checker, r *owned[*config.Router], object string) {

@@ -37,6 +37,9 @@ func (m *model) overlaps(c *Checker) {
 
 // meet reports whether two routers share an entry point.
 func (m *model) meet(a, b *config.Router) bool {
+	if len(a.ParentRefs)+len(b.ParentRefs) > 0 {
+		return slices.Equal(a.ParentRefs, b.ParentRefs) // below others they see what those let through
+	}
 	if len(a.EntryPoints) == 0 || len(b.EntryPoints) == 0 {
 		return true
 	}
