@@ -19,6 +19,7 @@ type item struct {
 	labels   map[string]string
 	created  time.Time
 	running  bool
+	coming   bool // created, and never started
 	paused   bool
 	health   string // "", "starting", "healthy" or "unhealthy"
 	// inspected is false if only the list or an event told of it: then there are no
@@ -102,6 +103,7 @@ func fromInspect(r *container.InspectResponse) *item {
 		c.created, _ = time.Parse(time.RFC3339Nano, r.Created)
 		if s := r.State; s != nil {
 			c.running, c.paused = s.Running && !s.Restarting && !s.Dead, s.Paused
+			c.coming = s.Status == container.StateCreated
 			if at, err := time.Parse(time.RFC3339Nano, s.StartedAt); err == nil && c.running {
 				c.started, c.fresh = at.UnixNano(), time.Since(at) < freshFor
 			}
@@ -182,6 +184,7 @@ func fromList(s *container.Summary) *item {
 		}
 	}
 	c.running, c.paused = s.State == container.StateRunning || s.State == container.StatePaused, s.State == container.StatePaused
+	c.coming = s.State == container.StateCreated
 	if s.NetworkSettings != nil {
 		c.networks = networksOf(s.NetworkSettings.Networks)
 	}

@@ -127,7 +127,7 @@ func (p *Provider) update(at time.Time) provider.Update {
 func (p *Provider) rebuild(c *item) bool {
 	w := &labels.Workload{Key: c.key(), Name: c.name, Source: "container " + c.name, Labels: c.labels,
 		Created: c.created, Rank: c.rank(), Seen: c.seen, Started: c.started, Fresh: c.fresh,
-		Engine: p.name, Asleep: c.asleep()}
+		Engine: p.name, Asleep: c.asleep(), Coming: c.coming && c.gone.IsZero()}
 	var share *labels.Share
 	// One that runs and was not inspected is not a candidate.
 	if c.inspected || w.Rank == labels.Down {

@@ -137,8 +137,8 @@ func (s *session) event(ctx context.Context, e event) {
 func (c *item) follow(action, detail, name string) bool {
 	switch action {
 	case "die", "died", "stop":
-		was := c.running
-		c.running, c.paused, c.stopping = false, false, time.Time{}
+		was := c.running || c.coming
+		c.running, c.coming, c.paused, c.stopping = false, false, false, time.Time{}
 		return was
 	case "pause":
 		c.paused, c.stopping = true, time.Time{}
@@ -163,7 +163,7 @@ func (s *session) created(e event) {
 	l := maps.Clone(e.Actor.Attributes)
 	delete(l, "name")
 	delete(l, "image")
-	c := &item{id: e.Actor.ID, name: e.Actor.Attributes["name"], labels: l, created: e.at, down: e.at}
+	c := &item{id: e.Actor.ID, name: e.Actor.Attributes["name"], labels: l, created: e.at, down: e.at, coming: true}
 	s.p.items[c.id] = c
 	s.rebuild(c, e.at)
 }

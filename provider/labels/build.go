@@ -297,7 +297,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 	if len(lb.Servers) > 0 {
 		tmpl = lb.Servers[0]
 	}
-	lb.Servers, lb.AutoHold, lb.Idle = nil, s.hold(), s.idle()
+	lb.Servers, lb.AutoHold, lb.Idle, lb.Coming = nil, s.hold(), s.idle(), s.w.Coming
 	if lb.SlowStart == nil {
 		lb.SlowStart = s.extra.SlowStart
 	}

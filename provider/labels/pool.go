@@ -17,6 +17,7 @@ func equalServices(a, b *config.Service) bool {
 		return false
 	}
 	lx.Idle, ly.Idle = nil, nil
+	lx.Coming, ly.Coming = false, false
 	x.LoadBalancer, y.LoadBalancer = &lx, &ly
 	return reflect.DeepEqual(x, y)
 }
@@ -46,10 +47,12 @@ func poolHTTP(winner *config.Service, all []claim[config.Service]) *config.Servi
 		return winner
 	}
 	var live, fenced unique[config.Server]
+	coming := false
 	for _, c := range all {
 		if c.obj.LoadBalancer == nil {
 			continue
 		}
+		coming = coming || c.obj.LoadBalancer.Coming
 		for _, s := range c.obj.LoadBalancer.Servers {
 			if s.Fenced {
 				fenced.add(s.URL, s)
@@ -63,6 +66,7 @@ func poolHTTP(winner *config.Service, all []claim[config.Service]) *config.Servi
 	if len(lb.Servers) == 0 {
 		lb.Servers = fenced.list
 	}
+	lb.Coming = coming && len(lb.Servers) == 0
 	lb.Idle = poolIdle(lb.Idle, len(live.list) > 0, all, func(s *config.Service) *config.Idle {
 		if s.LoadBalancer == nil {
 			return nil

@@ -37,6 +37,8 @@ type Workload struct {
 	Seen bool
 	// Engine is the provider's name, for what sleeps.
 	Engine string
+	// Coming reports that it was made and has not been started yet.
+	Coming bool
 	// Asleep reports that it does not run because nobody asked for it: a request may wake it.
 	Asleep bool
 	// Swarm makes the labels below "traefik.swarm." count instead of "traefik.docker.".

@@ -63,7 +63,7 @@ func (g *gate) changedAt(now int64) {
 
 func (g *gate) note(lb *LoadBalancer, now int64) {
 	if lb.serving(now) {
-		if g.lost.Swap(0) != 0 || !g.had.Swap(true) {
+		if had, lost := g.had.Swap(true), g.lost.Swap(0); !had || lost != 0 {
 			g.used.Store(now) // its time begins
 		}
 		g.waking.Store(0)
@@ -123,8 +123,11 @@ func (lb *LoadBalancer) none(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 		}
 		return nil, exchange.Waking
 	}
-	if lb.hold > 0 && (len(lb.eps) > 0 || lb.gate.had.Load() || lb.idle) { // else nothing has run here since we began
+	if lb.hold > 0 && (len(lb.eps) > 0 || lb.gate.had.Load() || lb.idle || lb.cfg.Coming) { // else nothing has run here since we began
 		ex.Backend.Holder = lb
+	}
+	if lb.cfg.Coming {
+		return nil, exchange.Starting
 	}
 	if len(lb.eps) == 0 {
 		return nil, exchange.NoServer
