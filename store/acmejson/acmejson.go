@@ -92,8 +92,11 @@ func Open(path string) (*Store, error) {
 	}
 	if len(bytes.TrimSpace(b)) > 0 {
 		if err := json.Unmarshal(b, &s.resolvers); err != nil {
-			return nil, fmt.Errorf("%s is not an acme.json: %w; it is left as it is", path, err)
+			return nil, fmt.Errorf("%s is not an acme.json: %w; it is left as it is%s", path, err, hint(b))
 		}
+	}
+	if s.resolvers == nil { // the file says null
+		s.resolvers = map[string]*resolver{}
 	}
 	for n, r := range s.resolvers {
 		if r == nil {
@@ -110,6 +113,15 @@ func Open(path string) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// hint tells what another form of the file is.
+func hint(b []byte) string {
+	var v1 struct{ Account, Certificates json.RawMessage }
+	if json.Unmarshal(b, &v1) == nil && len(v1.Certificates) > 0 {
+		return ". It has the form of the reference's version 1: move it away, and the certificates are ordered anew"
+	}
+	return ""
 }
 
 // leftover is the age from which a temporary file is one that a killed process left behind.

@@ -154,3 +154,37 @@ func FuzzFile(f *testing.F) {
 		}
 	})
 }
+
+func TestFormsOfTheFile(t *testing.T) {
+	for text, want := range map[string]string{
+		``:            "",
+		`null`:        "",
+		`{"le":null}`: "",
+		`{"le":{"Account":null,"Certificates":[null]}}`:            "",
+		`{"Account":{"Email":"a"},"Certificates":[{"Domain":{}}]}`: "version 1",
+		`[]`: "is not an acme.json",
+		`{`:  "is not an acme.json",
+	} {
+		path := filepath.Join(t.TempDir(), "acme.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path)
+		if want != "" {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v", text, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if keys, err := s.List(t.Context(), "le"); err != nil || len(keys) != 0 {
+			t.Errorf("%s: %v %v", text, keys, err)
+		}
+		if err := s.Put(t.Context(), "le/account", []byte(`{}`)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
