@@ -368,3 +368,21 @@ func TestContentType(t *testing.T) {
 		}
 	}
 }
+
+func TestBufferingRetryByMethod(t *testing.T) {
+	stage, err := NewBuffering(&config.Buffering{RetryExpression: `RequestMethod() != "POST" && ResponseCode() == 503 && Attempts() < 3`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	url, _ := serve(t, stage, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	for method, want := range map[string]int{"GET": 3, "POST": 1} {
+		asked = 0
+		if do(t, method, url+"/", "x"); asked != want {
+			t.Errorf("%s: asked %d times, want %d", method, asked, want)
+		}
+	}
+}

@@ -23,12 +23,14 @@ const (
 // attempt is what a retryExpression can ask for.
 type attempt struct {
 	number, status int
+	method         string
 }
 
 func bufferingFuncs() map[string]expr.Func[attempt] {
 	return map[string]expr.Func[attempt]{
-		"Attempts":     {Call: func(a attempt, _ []float64) float64 { return float64(a.number) }},
-		"ResponseCode": {Call: func(a attempt, _ []float64) float64 { return float64(a.status) }},
+		"Attempts":      {Call: func(a attempt, _ []float64) float64 { return float64(a.number) }},
+		"ResponseCode":  {Call: func(a attempt, _ []float64) float64 { return float64(a.status) }},
+		"RequestMethod": {Text: true, Call: func(a attempt, _ []float64) float64 { return expr.Text(a.method) }},
 		"IsNetworkError": {Logic: true, Call: func(a attempt, _ []float64) float64 {
 			if a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout {
 				return 1
@@ -100,7 +102,7 @@ func (b *buffering) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 			ex.Reason = exchange.Failure
 			refuse(w, http.StatusInternalServerError)
 			return
-		case b.again == nil || n > maxRepeats || r.Context().Err() != nil || !b.again(attempt{n, rec.status}):
+		case b.again == nil || n > maxRepeats || r.Context().Err() != nil || !b.again(attempt{n, rec.status, r.Method}):
 			rec.send()
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"hash/fnv"
 	"maps"
 	"slices"
 	"strconv"
@@ -28,7 +29,9 @@ const (
 type Func[T any] struct {
 	Args  int
 	Logic bool
-	Call  func(env T, args []float64) float64
+	// Text functions yield Text of a text, which is equal to another or not.
+	Text bool
+	Call func(env T, args []float64) float64
 	// Check refuses arguments at compile time; may be nil.
 	Check func(args []float64) error
 }
@@ -37,6 +40,13 @@ type Func[T any] struct {
 type Cond[T any] func(env T) bool
 
 type number[T any] func(env T) float64
+
+// Text is the number that stands for a text in conditions, where texts are only equal or not.
+func Text(s string) float64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(s))
+	return float64(h.Sum32())
+}
 
 type compiler[T any] struct{ funcs map[string]Func[T] }
 
@@ -123,15 +133,34 @@ func (c compiler[T]) compare(e *ast.BinaryExpr, depth int) (Cond[T], error) {
 	default:
 		return nil, fmt.Errorf("the operator %s is not known; there are ! == != < <= > >= && and ||", e.Op)
 	}
-	x, err := c.number(e.X, depth+1)
+	x, xt, err := c.operand(e.X, depth+1)
 	if err != nil {
 		return nil, err
 	}
-	y, err := c.number(e.Y, depth+1)
-	if err != nil {
+	y, yt, err := c.operand(e.Y, depth+1)
+	switch {
+	case err != nil:
 		return nil, err
+	case xt != yt:
+		return nil, fmt.Errorf("a text is compared with a number, where a number was expected or both should be texts")
+	case xt && e.Op != token.EQL && e.Op != token.NEQ:
+		return nil, fmt.Errorf("texts are equal or not: the operator %s is for numbers", e.Op)
 	}
 	return func(env T) bool { return cmp(x(env), y(env)) }, nil
+}
+
+// operand is a side of a comparison; text tells of what kind.
+func (c compiler[T]) operand(e ast.Expr, depth int) (n number[T], text bool, err error) {
+	if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+		s, err := strconv.Unquote(lit.Value)
+		v := Text(s)
+		return func(T) float64 { return v }, true, err
+	}
+	n, err = c.number(e, depth)
+	if call, ok := e.(*ast.CallExpr); ok {
+		text = c.funcs[name(call)].Text
+	}
+	return n, text, err
 }
 
 func (c compiler[T]) number(e ast.Expr, depth int) (number[T], error) {

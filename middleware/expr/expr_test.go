@@ -11,6 +11,7 @@ type env struct{ a, b float64 }
 var funcs = map[string]Func[env]{
 	"A":  {Call: func(e env, _ []float64) float64 { return e.a }},
 	"B":  {Args: 1, Call: func(e env, x []float64) float64 { return e.b * x[0] }, Check: func(x []float64) error { return check(x[0]) }},
+	"M":  {Text: true, Call: func(env, []float64) float64 { return Text("POST") }},
 	"Is": {Logic: true, Call: func(e env, _ []float64) float64 { return e.a }},
 }
 
@@ -33,6 +34,8 @@ func TestCompile(t *testing.T) {
 		"-1 < A()":                           true,
 		"(A()) <= (1)":                       true,
 		" A()\t> 0 ":                         true,
+		`M() == "POST" && "GET" != M()`:      true,
+		"M() == `GET`":                       false,
 	} {
 		f := map[string]Func[env]{"Attempts": {Call: func(env, []float64) float64 { return 1 }}}
 		for k, v := range funcs {
@@ -51,9 +54,9 @@ func TestCompile(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"": "empty", "Nonsense(": "parse", "Unknown() > 1": `"Unknown" is not known; there are A, B, Is`, "A()": "compare it", "A() + 1": "operator +",
+		"": "empty", "Nonsense(": "parse", "Unknown() > 1": `"Unknown" is not known; there are A, B, Is, M`, "A()": "compare it", "A() + 1": "operator +",
 		"1": "comparison", "A(1) > 1": "takes 0", "B() > 1": "takes 1", "B(A()) > 1": "number was expected", "A() > \"x\"": "number was expected",
-		"B(101) > 1": "over 100", "x.y() > 1": "not known", "func(){}() > 1": "not known", "A() > 1 > 2": "number was expected",
+		"B(101) > 1": "over 100", "M() == 1": "both should be texts", `M() > "x"`: "operator >", `B("x") > 1`: "number was expected", "M()": "compare it", "x.y() > 1": "not known", "func(){}() > 1": "not known", "A() > 1 > 2": "number was expected",
 		strings.Repeat("(", 100) + "A() > 1" + strings.Repeat(")", 100): "too deep", strings.Repeat("A", 5000): "longer",
 	} {
 		if _, err := Compile(text, funcs); err == nil || !strings.Contains(err.Error(), want) {

@@ -43,6 +43,7 @@ func breakerFuncs() map[string]expr.Func[*window] {
 		"ResponseCodeRatio": {Args: 4, Call: func(w *window, a []float64) float64 {
 			return w.codeRatio(int(a[0]), int(a[1]), int(a[2]), int(a[3]))
 		}},
+		"RequestThreshold": {Call: func(w *window, _ []float64) float64 { return float64(w.requests()) }},
 		"LatencyAtQuantileMS": {Args: 1, Call: func(w *window, a []float64) float64 { return w.quantileMS(a[0]) }, Check: func(a []float64) error {
 			if a[0] < 0 || a[0] > 100 {
 				return fmt.Errorf("the quantile is a percentage, not %v", a[0])

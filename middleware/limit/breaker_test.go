@@ -211,3 +211,16 @@ func FuzzHistogram(f *testing.F) {
 		}
 	})
 }
+
+func TestBreakerWaitsForEnoughRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		op := newBreaker(t, nil, &config.CircuitBreaker{Expression: "RequestThreshold() > 5 && NetworkErrorRatio() > 0.5", CheckPeriod: config.Duration(time.Millisecond)})
+		var got []int
+		for range 10 {
+			got = append(got, try(op, 502, 10*time.Millisecond))
+		}
+		if count(got[:5], 502) != 5 || count(got, 503) == 0 {
+			t.Errorf("%v", got)
+		}
+	})
+}

@@ -85,6 +85,14 @@ func (w *window) add(now int64, status int, latency time.Duration) {
 	w.hist[l][histIndex(uint64(max(latency.Microseconds(), 0)))]++
 }
 
+// requests is the number of requests in the window.
+func (w *window) requests() (n uint64) {
+	for _, k := range w.total {
+		n += uint64(k)
+	}
+	return n
+}
+
 // networkErrors is the share of 502 and 504 among all answers.
 func (w *window) networkErrors() float64 {
 	var total, network uint64
