@@ -8,6 +8,7 @@ export const meanings: Record<string, Meaning> = {
   wrong_scheme: { status: "404", text: "A rule matches, but its router wants TLS, or wants none." },
   router_broken: { status: "503", text: "A middleware or service of the router cannot be built. See Problems." },
   misdirected: { status: "421", text: "Host and server name of the connection need different TLS options." },
+  loop: { status: "508", text: "The service leads back to the edge itself, again and again." },
   no_server: { status: "503", text: "The service has no servers." },
   no_server_up: { status: "503", text: "Every server of the service is down or stopping." },
   starting: { status: "503", text: "A server has started and is not ready yet." },

@@ -50,6 +50,8 @@ type Request struct {
 	// Peer is the client of the connection, after a trusted PROXY header.
 	Peer  netip.AddrPort
 	Local netip.AddrPort
+	// Hops counts how often the request came from this very edge before.
+	Hops uint8
 	// PeerText is Peer's address as forwarded fields have it, once it was needed.
 	PeerText string
 	// PeerTrusted is set where the peer's own X-Forwarded-* fields are believed.

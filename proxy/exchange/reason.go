@@ -14,6 +14,7 @@ const (
 	WrongScheme     Reason = "wrong_scheme"      // 404: a rule would match with, or without, TLS
 	RouterBroken    Reason = "router_broken"     // 503: a middleware or service of the router cannot be built
 	Misdirected     Reason = "misdirected"       // 421: Host and SNI need different TLS options
+	Loop            Reason = "loop"              // 508: a service leads back to the edge again and again
 
 	// No server.
 	NoServer     Reason = "no_server"      // 503: the service has no servers

@@ -45,6 +45,7 @@ var (
 	ErrConnectionField = bad("connection-specific field in a protocol of frames") // RFC 9113 §8.2.2
 	ErrTrailerName     = bad("trailer announces a field that frames or routes")
 	ErrEncodedChar     = &Error{400, exchange.PathRefused, "encoded character that the entry point refuses"}
+	ErrLoop            = &Error{508, exchange.Loop, "the request goes round in circles"}
 	ErrUnderscore      = &Error{400, exchange.NotTerminated, "underscore in a field name"}
 )
 

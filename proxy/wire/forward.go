@@ -141,6 +141,9 @@ func PrepareRequest(ex *exchange.Exchange, fw *Forwarding) error {
 	if fw.EncodeSemicolons {
 		encodeSemicolons(ex)
 	}
+	if e := countHops(req, fw); e != nil {
+		return e
+	}
 	connectionFields(ex, fw)
 	var have forwardedSet
 	if req.PeerTrusted {
@@ -150,6 +153,44 @@ func PrepareRequest(ex *exchange.Exchange, fw *Forwarding) error {
 	}
 	addForwarded(ex, fw, have)
 	req.NoForwardedFor = fw.NotAppend
+	return nil
+}
+
+// HopsField counts the passages of a request that the edge sent to itself. It is there from
+// the second passage on.
+const HopsField = "X-Sluice-Hops"
+
+// maxHops is how often a request may come back to the edge that sent it.
+const maxHops = 9
+
+// countHops ends the requests that go round in circles: a service that is the edge's own
+// address would make one request take every connection there is. What the edge sent is told
+// by its name, which needs no trust: who forges it is refused a request of his own.
+func countHops(req *exchange.Request, fw *Forwarding) *Error {
+	own, hops := false, 0
+	for _, f := range req.Fields.All() {
+		switch len(f.Name) {
+		case len(HopsField):
+			if is(f.Name, "x-sluice-hops") {
+				hops = maxHops
+				if len(f.Value) == 1 && f.Value[0]-'0' <= maxHops {
+					hops = int(f.Value[0] - '0')
+				}
+			}
+		case 18:
+			own = own || is(f.Name, "x-forwarded-server") && f.Value == fw.Hostname
+		}
+	}
+	if own && fw.Hostname != "" {
+		hops++
+	}
+	if hops > maxHops {
+		return ErrLoop
+	}
+	if hops > 0 {
+		req.Hops = uint8(hops) //nolint:gosec // at most maxHops
+		req.Fields.Set(HopsField, "0123456789"[hops:hops+1])
+	}
 	return nil
 }
 

@@ -97,7 +97,7 @@ func TestForwarded(t *testing.T) {
 		"zone": {"HEAD / HTTP/1.1\nHost: a.test\n\n", &Forwarding{}, func(ex *exchange.Exchange) { ex.Req.Peer = netip.MustParseAddrPort("[fe80::1%eth0]:1") },
 			[]string{"X-Forwarded-For: fe80::1", "X-Forwarded-Host: a.test", "X-Forwarded-Port: 80", "X-Forwarded-Proto: http", "X-Real-Ip: fe80::1"}},
 		"what middlewares say": {"HEAD / HTTP/1.1\nHost: a.test\nX-Replaced-Path: /admin\nx_replaced-path: /admin\nX-Forwarded-Prefix: /admin\n\n", &Forwarding{Hostname: "edge"}, nil, own("a.test", "80", "http")},
-		"underscores deleted": {"HEAD / HTTP/1.1\nHost: a.test\nX_A: 1\nX-B: 2\n\n", &Forwarding{Hostname: "edge", Underscore: DeleteUnderscore}, nil, append([]string{"X-B: 2"}, own("a.test", "80", "http")...)},
+		"underscores deleted":  {"HEAD / HTTP/1.1\nHost: a.test\nX_A: 1\nX-B: 2\n\n", &Forwarding{Hostname: "edge", Underscore: DeleteUnderscore}, nil, append([]string{"X-B: 2"}, own("a.test", "80", "http")...)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -286,5 +286,38 @@ func TestJoiningFieldsCostsWhatTheyHold(t *testing.T) {
 		if n := grown(name, join); n > 16<<20 {
 			t.Errorf("joining 1 MB of %s allocated %d MB", name, n>>20)
 		}
+	}
+}
+
+// What the edge sends to itself it refuses after some rounds, also where a middleware has
+// removed the count; others' requests are left alone.
+func TestRequestsThatGoInCircles(t *testing.T) {
+	fw := &Forwarding{Hostname: "edge"}
+	head := "GET / HTTP/1.1\nHost: a.test\n\n"
+	for round := range 20 {
+		ex := new(exchange.Exchange)
+		if n, err := ParseRequest([]byte(crlf(head)), &ex.Req, nil); err != nil || n == 0 {
+			t.Fatalf("%q: %d %v", head, n, err)
+		}
+		ex.Req.Peer = netip.MustParseAddrPort("127.0.0.1:9")
+		if err := PrepareRequest(ex, fw); err != nil {
+			if err != ErrLoop || round != maxHops+1 {
+				t.Errorf("round %d: %v", round, err)
+			}
+			break
+		}
+		if round > maxHops {
+			t.Fatalf("round %d is taken", round)
+		}
+		ex.Req.Fields.Del(HopsField)
+		OutgoingRequest(ex)
+		if ex.Req.Fields.Has(HopsField) != (round > 0) {
+			t.Errorf("round %d: %v", round, ex.Req.Fields.All())
+		}
+		head = strings.ReplaceAll(string(AppendRequest(nil, &ex.Req, RequestOptions{})), "\r\n", "\n")
+	}
+	got, _, err := prepared(t, "GET / HTTP/1.1\nHost: a.test\nX-Forwarded-Server: another\n\n", fw, nil)
+	if err != nil || slices.ContainsFunc(got, func(f string) bool { return strings.HasPrefix(f, HopsField) }) {
+		t.Errorf("from another edge: %v %v", got, err)
 	}
 }

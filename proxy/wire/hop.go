@@ -165,6 +165,9 @@ func OutgoingRequest(ex *exchange.Exchange) {
 	if te {
 		req.Fields.Add("Te", "trailers")
 	}
+	if h := req.Hops; h > 0 { // whatever middlewares did to it
+		req.Fields.Set(HopsField, "0123456789"[h:h+1])
+	}
 	if req.Upgrade != "" {
 		req.Fields.Add("Connection", "Upgrade")
 		req.Fields.Add("Upgrade", req.Upgrade)
