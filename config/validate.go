@@ -95,6 +95,9 @@ func (c *checker) entryPoint(name string, e *EntryPoint, names []string) {
 	if e.Address == "" {
 		c.add(Error, key+".address", CodeInvalidValue, "write --entryPoints."+name+".address=:80", "the entry point %q has no address", name)
 	}
+	if o := e.Observability; o != nil {
+		c.oneOf(key+".observability.traceVerbosity", o.TraceVerbosity, false, "minimal", "detailed")
+	}
 	for i, a := range append([]string{e.Address}, e.SluiceAddresses...) {
 		field := key + ".address"
 		if i > 0 {
@@ -276,6 +279,22 @@ func (c *checker) logs() {
 	}
 }
 
+func (c *checker) tracing(t *Tracing) {
+	if t == nil {
+		return
+	}
+	if t.SampleRate < 0 || t.SampleRate > 1 {
+		c.add(Error, "tracing.sampleRate", CodeInvalidValue, "", "must be between 0 and 1")
+	}
+	if len(t.GlobalAttributes) > 0 {
+		text := "is the old name of resourceAttributes"
+		if len(t.ResourceAttributes) > 0 {
+			text = "is not used beside resourceAttributes"
+		}
+		c.add(Warning, "tracing.globalAttributes", CodeInvalidValue, "write --tracing.resourceAttributes", "%s", text)
+	}
+}
+
 // otlpLogs warns where a log is to be sent without the switch that the reference asks for.
 func (c *checker) otlpLogs(field string, l *OTLPLogs) {
 	if l != nil && (c.s.Experimental == nil || !c.s.Experimental.OTLPLogs) {
@@ -310,9 +329,7 @@ func (c *checker) rest() {
 	if s.API != nil && s.API.BasePath != "" && s.API.BasePath[0] != '/' {
 		c.add(Error, "api.basePath", CodeInvalidValue, "write /"+s.API.BasePath, "must begin with a slash")
 	}
-	if t := s.Tracing; t != nil && (t.SampleRate < 0 || t.SampleRate > 1) {
-		c.add(Error, "tracing.sampleRate", CodeInvalidValue, "", "must be between 0 and 1")
-	}
+	c.tracing(s.Tracing)
 	if x := s.Experimental; x != nil {
 		const text = "plugins are not supported; routers that use them answer 503"
 		if len(x.Plugins) > 0 {

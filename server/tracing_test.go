@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -285,6 +286,32 @@ func TestTracesOfFailures(t *testing.T) {
 			if a := testcollector.Attributes(s.Attributes); s.Status.GetCode() != tracepb.Status_STATUS_CODE_ERROR || a["http.response.status_code"] != int64(code) {
 				t.Errorf("%s: %v, want status %d", s.Name, s, code)
 			}
+		}
+	})
+}
+
+// TestCollectorAway traces to an address where nobody listens: requests do not wait for it, nor
+// does the end of the program.
+func TestCollectorAway(t *testing.T) {
+	both(t, func(t *testing.T, lane string) {
+		url, _ := backend(t, "b")
+		static := strings.ReplaceAll(tracingStatic, "COLLECTOR", "http://127.0.0.1:1")
+		e := start(t, lane, static, routes("a.test", url))
+		begin := time.Now()
+		for range 100 {
+			if code := e.ask("web", "a.test/"); code != http.StatusOK {
+				t.Fatalf("status %d", code)
+			}
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("100 requests took %v", took)
+		}
+		begin = time.Now()
+		e.stop()
+		err := <-e.ended
+		e.ended <- err // for the clean-up
+		if took := time.Since(begin); took > 15*time.Second {
+			t.Errorf("the end took %v", took)
 		}
 	})
 }

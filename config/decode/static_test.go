@@ -66,6 +66,12 @@ func TestStaticSources(t *testing.T) {
 			warnings: "unknown_entry_point entryPoints.web.http.redirections.entryPoint.to; declared: web\n" +
 				"unknown_entry_point certificatesResolvers.le.acme.httpChallenge.entryPoint; declared: web\n" +
 				"invalid_value log.level; one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC\n"},
+		{name: "observability", args: []string{"--entrypoints.web.address=:1", "--entrypoints.web.observability.traceverbosity=loud", "--tracing.globalattributes.a=b",
+			"--accesslog.otlp=true", "--metrics.influxdb2.org=o"}, want: map[string]string{"web": ":1"},
+			warnings: "invalid_value entryPoints.web.observability.traceVerbosity; one of minimal, detailed\n" +
+				"invalid_value accessLog.otlp; write --experimental.otlplogs=true\n" +
+				"invalid_value metrics.influxDB2; set all three\n" +
+				"invalid_value tracing.globalAttributes; write --tracing.resourceAttributes\n"},
 		{name: "unknown at the top of a file", args: []string{"--configfile=my.yml"}, files: map[string]string{"my.yml": goodFile + "colour: red\n"}, file: "my.yml",
 			want: map[string]string{"web": ":80"}, warnings: "unknown_key colour\n"},
 		{name: "words by position", args: []string{"--entrypoints.web.address=:1", "--entrypoints.web.forwardedheaders.trustedips[0]=127.0.0.1/32"},
