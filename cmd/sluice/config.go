@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -68,10 +69,7 @@ func (p *program) showConfig(c *cli.Context) error {
 		if secret && value != "" {
 			value = "(secret)"
 		}
-		source := src.Values[key]
-		if source == "" {
-			source = "default"
-		}
+		source := cmp.Or(src.Values[key], src.Values[key+".[0]"], "default") // a list of a file has the place of its first value
 		values = append(values, shown{key, value, source})
 	})
 	p.warn(src)
