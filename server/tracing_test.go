@@ -64,6 +64,9 @@ http:
     twice:
       rule: Host(` + "`twice.test`" + `)
       service: twice
+    half:
+      rule: Host(` + "`half.test`" + `)
+      service: half
   middlewares:
     strip:
       stripPrefix:
@@ -86,6 +89,11 @@ http:
       loadBalancer:
         servers:
           - url: http://127.0.0.1:1
+    half:
+      loadBalancer:
+        servers:
+          - url: http://127.0.0.1:1
+          - url: BACKEND
 `
 
 // seen is what a server was asked.
@@ -312,6 +320,52 @@ func TestCollectorAway(t *testing.T) {
 		e.ended <- err // for the clean-up
 		if took := time.Since(begin); took > 15*time.Second {
 			t.Errorf("the end took %v", took)
+		}
+	})
+}
+
+// TestTracesOfAttempts asks a service of which one server is away: each attempt has its span, and
+// the server is told of its own.
+func TestTracesOfAttempts(t *testing.T) {
+	both(t, func(t *testing.T, lane string) {
+		e, c, saw := tracedEdge(t, lane, map[string]string{})
+		for range 2 {
+			if code := e.ask("web", "half.test/"); code != http.StatusOK {
+				t.Fatalf("status %d", code)
+			}
+		}
+		var failed, good *tracepb.Span
+		testcollector.Eventually(t, func() bool {
+			spans := c.Spans(t, 5) // of two requests and three attempts
+			for _, s := range spans {
+				if s.Name == "ReverseProxy" && s.Status.GetCode() == tracepb.Status_STATUS_CODE_ERROR {
+					failed = s
+				}
+			}
+			for _, s := range spans {
+				if s.Name == "ReverseProxy" && s != failed && failed != nil && string(s.TraceId) == string(failed.TraceId) {
+					good = s
+				}
+			}
+			return good != nil
+		})
+		if a := testcollector.Attributes(failed.Attributes); a["http.response.status_code"] != int64(502) || a["server.port"] != int64(1) {
+			t.Errorf("the attempt that failed: %v", a)
+		}
+		if a := testcollector.Attributes(good.Attributes); a["http.response.status_code"] != int64(200) {
+			t.Errorf("the attempt that did not: %v", a)
+		}
+		if string(failed.ParentSpanId) != string(good.ParentSpanId) {
+			t.Error("the attempts belong to different spans")
+		}
+		saw.mu.Lock()
+		defer saw.mu.Unlock()
+		told := false
+		for _, r := range saw.list {
+			told = told || strings.Contains(r.Header.Get("Traceparent"), fmt.Sprintf("%x", good.SpanId))
+		}
+		if !told {
+			t.Error("the server was not told of its own attempt")
 		}
 	})
 }
