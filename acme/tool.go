@@ -64,10 +64,14 @@ func (m *Manager) Certificates() []Certificate {
 }
 
 // Prune deletes certificates that ended, or that no router named for the resolver's
-// pruneAfter, and returns them.
-func (m *Manager) Prune(ctx context.Context, now time.Time) ([]Certificate, error) {
+// pruneAfter, and returns them. Of the resolvers it looks at those that only holds for.
+func (m *Manager) Prune(ctx context.Context, now time.Time, only func(resolver string) bool) ([]Certificate, error) {
 	var out []Certificate
+	defer m.publish()
 	for _, c := range m.Certificates() {
+		if !only(c.Resolver) {
+			continue
+		}
 		r, k := m.resolvers[c.Resolver], id(c.Names)
 		last := usage{}
 		if err := r.vault.getJSON(ctx, r.stateKey("@used"), &last); err != nil {
@@ -115,8 +119,11 @@ func (m *Manager) Import(ctx context.Context, c Certificate) (bool, error) {
 		return false, err
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return true, r.keep(s)
+	err = r.keep(s)
+	r.mu.Unlock()
+	r.changed()
+	r.nudge()
+	return true, err
 }
 
 // Collect reads certificates with their keys from a file or directory of another program:

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -347,5 +348,57 @@ func TestForeignStorage(t *testing.T) {
 				t.Error("the log does not say what the file is")
 			}
 		})
+	}
+}
+
+// Commands change the acme.json of a router that runs, which serves the new certificate at
+// once and loses nothing of either.
+func TestCommandsBesideARunningRouter(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := newAuthority(t, dir, "old")
+	ca.issue("stored", ca.key, time.Now().Add(80*24*time.Hour), "stored.test")
+	ca.issue("ended", ca.key, time.Now().Add(-time.Hour), "ended.test")
+	i := startIssuing(t, "tlschallenge=true", "http:\n"+backend(t)+`  routers:
+    a: {rule: "Host(`+"`stored.test`"+`) && PathPrefix(`+"`/`"+`)", service: s, tls: {}}
+    b: {rule: "Host(`+"`new.test`"+`)", service: s, tls: {certResolver: le}}
+`)
+	i.has(t, "new.test") // the router writes its file
+	certs := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command(binary, append(append([]string{"certs"}, args...), i.resolver("le", "tlschallenge=true")...)...)
+		cmd.Env = clean(os.Environ())
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("certs %v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	if out := certs("import", dir); !strings.Contains(out, "stored.test") || !strings.Contains(out, "ended.test") {
+		t.Fatalf("import: %s", out)
+	}
+	if by, err := i.issued(t, "stored.test"); by != "old" || err != nil {
+		t.Errorf("imported: issued by %q, %v", by, err)
+	}
+	if out := certs("import", dir); !strings.Contains(out, "0 of ") {
+		t.Errorf("the same again: %s", out)
+	}
+	if out := certs("prune"); !strings.Contains(out, "ended.test") || strings.Contains(out, "stored.test") {
+		t.Errorf("prune: %s", out)
+	}
+	i.stop()
+	ca.issue("later", ca.key, time.Now().Add(80*24*time.Hour), "later.test")
+	if out := certs("import", dir); !strings.Contains(out, "later.test") || strings.Contains(out, "stored.test") {
+		t.Errorf("import without a router: %s", out)
+	}
+	list := certs("list")
+	for _, n := range []string{"stored.test", "new.test", "later.test", "ended.test"} {
+		if !strings.Contains(list, n) {
+			t.Errorf("%s is not in the list:\n%s", n, list)
+		}
+	}
+	left, err := filepath.Glob(filepath.Dir(i.storage) + "/*.re*")
+	if more, _ := filepath.Glob(filepath.Dir(i.storage) + "/.re*"); err != nil || len(left)+len(more) > 0 {
+		t.Errorf("left behind: %v %v", left, more)
 	}
 }

@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,13 +56,13 @@ func (c *Certificates) Failed(host string) []CertificateStatus { return c.Manage
 
 // Import takes certificates over from a file or directory. Those of a source that names
 // resolvers stay with theirs unless resolver is given. It returns the names taken and how
-// many were found.
+// many were found. What goes to an acme.json a running router takes over itself.
 func (c *Certificates) Import(ctx context.Context, path, resolver string) (taken []string, found int, err error) {
 	all, err := acme.Collect(path)
 	if err != nil {
 		return nil, 0, err
 	}
-	var errs []error
+	byFile := map[string][]acme.Certificate{}
 	for _, k := range all {
 		if resolver != "" {
 			k.Resolver = resolver
@@ -68,13 +70,45 @@ func (c *Certificates) Import(ctx context.Context, path, resolver string) (taken
 		if k.Resolver == "" {
 			return taken, len(all), errors.New("there are several resolvers: say which with --resolver=NAME")
 		}
-		ok, err := c.Manager.Import(ctx, k)
-		if ok {
-			taken = append(taken, strings.Join(k.Names, ","))
-		}
+		file := c.file(k.Resolver)
+		byFile[file] = append(byFile[file], k)
+	}
+	var errs []error
+	for _, file := range slices.Sorted(maps.Keys(byFile)) {
+		names, err := c.ask(ctx, file, request{Import: byFile[file]}, time.Now())
+		taken = append(taken, names...)
 		errs = append(errs, err)
 	}
 	return taken, len(all), errors.Join(errs...)
+}
+
+// file is the acme.json of a resolver, or "" where its storage is another one.
+func (c *Certificates) file(resolver string) string {
+	if r := c.static.CertificatesResolvers[resolver]; r != nil && r.ACME != nil {
+		if path, ok := acmeFile(r.ACME.Storage); ok {
+			return path
+		}
+	}
+	return ""
+}
+
+// ask has a running router do what changes its acme.json, or does it where none runs. Other
+// storages may be written by anybody.
+func (c *Certificates) ask(ctx context.Context, file string, r request, now time.Time) ([]string, error) {
+	a, done := answer{}, false
+	if file != "" {
+		var err error
+		if a, done, err = r.hand(ctx, file); err != nil {
+			return nil, err
+		}
+	}
+	if !done {
+		a = r.do(ctx, c.Manager, now, func(resolver string) bool { return c.file(resolver) == file })
+	}
+	if a.Error != "" {
+		return a.Names, errors.New(a.Error)
+	}
+	return a.Names, nil
 }
 
 // Export writes every certificate below dir.
@@ -88,14 +122,21 @@ func (c *Certificates) Export(dir string) (int, error) {
 	return len(all), nil
 }
 
-// Prune deletes what ended or was not used for long, and returns the names.
+// Prune deletes what ended or was not used for long, and returns the names. What stands in
+// an acme.json a running router deletes itself.
 func (c *Certificates) Prune(ctx context.Context, now time.Time) ([]string, error) {
-	gone, err := c.Manager.Prune(ctx, now)
-	var out []string
-	for _, k := range gone {
-		out = append(out, strings.Join(k.Names, ","))
+	files := map[string]bool{}
+	for _, n := range c.Usable() {
+		files[c.file(n)] = true
 	}
-	return out, err
+	var out []string
+	var errs []error
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		names, err := c.ask(ctx, file, request{Prune: true}, now)
+		out = append(out, names...)
+		errs = append(errs, err)
+	}
+	return out, errors.Join(errs...)
 }
 
 // acmeFile is the path of a storage that is an acme.json.
@@ -141,6 +182,7 @@ func (s *Server) renewals(ctx context.Context) {
 		if !ok {
 			continue
 		}
+		s.takeRequest(ctx, m, path)
 		b, err := os.ReadFile(path + renewSuffix)
 		if err != nil {
 			continue // nobody asks

@@ -40,9 +40,9 @@ func (p *program) certsCommand() *cli.Command {
 			sub("list", "list certificates: names, issuer, end, serial number, state, next renewal", "[--json] ", (*certs).list),
 			sub("why", "say which certificate a host has, or why it has none", "HOST ", (*certs).why),
 			sub("renew", "renew the certificate of a name now, whatever its back-off", "NAME ", (*certs).renew),
-			sub("import", "take certificates over from an acme.json or a directory (certbot, Caddy, PEM); stop the router before", "[--resolver=NAME] PATH ", (*certs).importFrom),
+			sub("import", "take certificates over from an acme.json or a directory (certbot, Caddy, PEM)", "[--resolver=NAME] PATH ", (*certs).importFrom),
 			sub("export", "write certificates and keys below a directory as certbot lays them out", "DIRECTORY ", (*certs).export),
-			sub("prune", "delete certificates that ended or that no router named for long; stop the router before", "", (*certs).prune),
+			sub("prune", "delete certificates that ended or that no router named for long", "", (*certs).prune),
 			{Name: "key", Usage: "make a key for storageKey", Action: func(*cli.Context) error {
 				_, err := fmt.Fprintln(p.stdout, server.NewStorageKey())
 				return err
