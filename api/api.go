@@ -78,13 +78,19 @@ func New(o Options) http.Handler {
 	if settings.Dashboard {
 		mountDashboard(mux)
 	}
-	h := below(strings.TrimRight(settings.BasePath, "/"), mux, settings.Dashboard)
+	base := strings.TrimRight(settings.BasePath, "/")
+	h := below(base, mux, settings.Dashboard)
 	if !settings.Debug {
 		return h
 	}
-	// The debug paths stand beside the base path, as in the reference.
-	outer := http.NewServeMux()
-	mountDebug(outer)
+	// The debug paths stand beside the base path, as in the reference, and below it: the
+	// router of api.insecure leads there only.
+	debug, outer := http.NewServeMux(), http.NewServeMux()
+	mountDebug(debug)
+	outer.Handle("/debug/", debug)
+	if base != "" {
+		outer.Handle(base+"/debug/", http.StripPrefix(base, debug))
+	}
 	outer.Handle("/", h)
 	return outer
 }

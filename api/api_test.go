@@ -248,6 +248,9 @@ func TestDashboardPaths(t *testing.T) {
 		{config.API{BasePath: "/"}, "/api/version", "", 200, ""},
 		{config.API{Debug: true}, "/debug/vars", "", 200, ""},
 		{config.API{Debug: true}, "/debug/pprof/", "", 200, ""},
+		{config.API{Debug: true, BasePath: "/x"}, "/x/debug/vars", "", 200, ""},
+		{config.API{Debug: true, BasePath: "/x"}, "/x/debug/pprof/cmdline", "", 200, ""},
+		{config.API{BasePath: "/x"}, "/x/debug/vars", "", 404, ""},
 	}
 	for _, tt := range tests {
 		o := shopOptions()
