@@ -85,14 +85,19 @@ func New(o Options) http.Handler {
 	}
 	// The debug paths stand beside the base path, as in the reference, and below it: the
 	// router of api.insecure leads there only.
-	debug, outer := http.NewServeMux(), http.NewServeMux()
+	debug := http.NewServeMux()
 	mountDebug(debug)
-	outer.Handle("/debug/", debug)
-	if base != "" {
-		outer.Handle(base+"/debug/", http.StripPrefix(base, debug))
-	}
-	outer.Handle("/", h)
-	return outer
+	stripped := http.StripPrefix(base, debug)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/debug/"):
+			debug.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, base+"/debug/"):
+			stripped.ServeHTTP(w, r)
+		default:
+			h.ServeHTTP(w, r)
+		}
+	})
 }
 
 // below serves h under the base path. The base path itself leads to the dashboard, with
