@@ -54,6 +54,9 @@ type Sluice struct {
 	// Ready is the probe a container that has started must pass before its first request, where
 	// its label sluice.ready does not say: tcp (the default), http:/path or none.
 	Ready string `json:"ready,omitempty"`
+	// Sleep, set to false, leaves the labels sluice.idle to another router of the same engine. Each
+	// router sees its own requests only, so one of several must do it.
+	Sleep *bool `json:"sleep,omitempty"`
 	// Ranges are files with an address or range on each line, by the name that stands for them in
 	// trustedIPs. A name that is built in (loopback, private, docker, swarm, cloudflare) is replaced.
 	Ranges map[string]string `json:"ranges,omitempty"`

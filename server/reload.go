@@ -275,7 +275,7 @@ func merge(was, next *config.Static) (inForce *config.Static, waiting []string) 
 	if was.Sluice != nil && next.Sluice != nil {
 		own := *was.Sluice
 		own.MergeSources, own.Strict, own.Compat404 = next.Sluice.MergeSources, next.Sluice.Strict, next.Sluice.Compat404
-		own.Hold, own.Ready = next.Sluice.Hold, next.Sluice.Ready
+		own.Hold, own.Ready, own.Sleep = next.Sluice.Hold, next.Sluice.Ready, next.Sluice.Sleep
 		out.Sluice = &own
 	}
 	if was.Providers != nil && next.Providers != nil {
