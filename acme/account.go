@@ -28,7 +28,8 @@ type account struct {
 	PrivateKey   []byte                 `json:"PrivateKey"`
 	KeyType      string                 `json:"KeyType,omitempty"`
 
-	key crypto.PrivateKey
+	key   crypto.PrivateKey
+	moved bool // the CA knows another e-mail address
 }
 
 // GetEmail implements registration.User.
@@ -41,7 +42,7 @@ func (a *account) GetRegistration() *registration.Resource { return a.Registrati
 func (a *account) GetPrivateKey() crypto.PrivateKey { return a.key }
 
 // loadAccount reads the account of a resolver, or makes a new key. An account of another
-// CA or e-mail address is not used again.
+// CA is not used again; one with another e-mail address is, and gets the new one.
 func loadAccount(ctx context.Context, v vault, resolver string, cfg *config.ACME, bits int) (*account, error) {
 	b, err := v.Get(ctx, resolver+"/account")
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -58,8 +59,9 @@ func loadAccount(ctx context.Context, v vault, resolver string, cfg *config.ACME
 		}
 		a.PrivateKey = private
 		key, err := x509.ParsePKCS1PrivateKey(a.PrivateKey)
-		if err == nil && a.Email == cfg.Email && sameCA(a.Registration, cfg.CAServer) {
-			a.key = key
+		if err == nil && sameCA(a.Registration, cfg.CAServer) {
+			a.key, a.moved = key, a.Email != cfg.Email
+			a.Email = cfg.Email
 			if stale {
 				err = a.save(ctx, v, resolver)
 			}

@@ -125,19 +125,35 @@ func (r *resolver) connect(ctx context.Context) (*lego.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if acc.Registration == nil {
-		if acc.Registration, err = register(c, r.cfg.EAB); err != nil {
-			return nil, fmt.Errorf("account: %w", err)
-		}
-		if err := acc.save(ctx, r.vault, r.name); err != nil {
-			return nil, fmt.Errorf("account: %w", err)
-		}
+	if err := r.enrol(ctx, c, acc); err != nil {
+		return nil, fmt.Errorf("account: %w", err)
 	}
 	if err := r.setChallenges(c); err != nil {
 		return nil, err
 	}
 	r.client = c
 	return c, nil
+}
+
+// enrol registers a new account, or tells the CA the new e-mail address of one.
+func (r *resolver) enrol(ctx context.Context, c *lego.Client, acc *account) (err error) {
+	switch {
+	case acc.Registration == nil:
+		acc.Registration, err = register(c, r.cfg.EAB)
+	case acc.moved:
+		var changed *registration.Resource
+		if changed, err = c.Registration.UpdateRegistration(registration.RegisterOptions{TermsOfServiceAgreed: true}); err != nil {
+			r.log.Warn().Err(err).Msg("the authority was not told the account's new e-mail address; it is told at the next start")
+			return nil
+		}
+		changed.URI, acc.Registration = acc.Registration.URI, changed
+	default:
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return acc.save(ctx, r.vault, r.name)
 }
 
 func register(c *lego.Client, eab *config.EAB) (*registration.Resource, error) {

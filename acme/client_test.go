@@ -1,9 +1,12 @@
 package acme
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/rs/zerolog"
 
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/internal/testacme"
@@ -57,5 +60,39 @@ func TestTrust(t *testing.T) {
 				t.Fatalf("reached: %v, want %v", err, c.ok)
 			}
 		})
+	}
+}
+
+// A changed e-mail address keeps the account, and the authority is told.
+func TestAnotherEmailKeepsTheAccount(t *testing.T) {
+	t.Parallel()
+	h, s, hp, sp := ports(t)
+	ca := testacme.Start(t, testacme.Options{HTTPPort: hp, TLSPort: sp})
+	cur := listen(t, h, s)
+	cfg := resolverConfig(t, ca, func(c *config.ACME) { c.TLSChallenge = &config.TLSChallenge{} })
+	account := func() (a account) {
+		t.Helper()
+		m := New(t.Context(), Options{Resolvers: map[string]*config.ACME{"le": cfg}, Open: openAny, Log: zerolog.Nop()})
+		if err := m.resolvers["le"].vault.getJSON(t.Context(), "le/account", &a); err != nil || a.Registration == nil {
+			t.Fatalf("%+v %v", a, err)
+		}
+		return a
+	}
+	e := start(t, cur, map[string]*config.ACME{"le": cfg}, nil)
+	e.Want([]Request{want("a.test")})
+	eventually(t, "the certificate", func() bool { return e.leaf("a.test") != nil })
+	e.stop()
+	before := account()
+	cfg.Email = "new@lab.test"
+	again := start(t, cur, map[string]*config.ACME{"le": cfg}, nil)
+	again.Want([]Request{want("a.test"), want("b.test")})
+	eventually(t, "another certificate", func() bool { return again.leaf("b.test") != nil })
+	again.stop()
+	after := account()
+	if after.Email != "new@lab.test" || after.Registration.URI != before.Registration.URI || !bytes.Equal(after.PrivateKey, before.PrivateKey) {
+		t.Errorf("before %+v, after %+v", before.Registration, after.Registration)
+	}
+	if got := after.Registration.Body.Contact; len(got) != 1 || got[0] != "mailto:new@lab.test" || ca.Accounts() != 1 {
+		t.Errorf("contact %v, %d accounts", got, ca.Accounts())
 	}
 }

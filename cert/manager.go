@@ -112,7 +112,9 @@ func (m *Manager) update(cfg *config.TLS, hostOptions map[string]string, now tim
 		if st.DefaultGeneratedCert != nil {
 			problems = append(problems, problem("store default", "defaultGeneratedCert", "defaultCertificate is set too and is used", config.Warning))
 		}
-	} else if st != nil && st.DefaultGeneratedCert != nil && st.DefaultGeneratedCert.Domain != nil {
+	} else if st != nil && st.DefaultGeneratedCert != nil && (st.DefaultGeneratedCert.Resolver == "" || st.DefaultGeneratedCert.Domain == nil) {
+		problems = append(problems, problem("store default", "defaultGeneratedCert", "resolver and domain must both be set", config.Error))
+	} else if st != nil && st.DefaultGeneratedCert != nil {
 		d := st.DefaultGeneratedCert.Domain
 		for _, n := range append([]string{d.Main}, d.SANs...) {
 			if n != "" {
