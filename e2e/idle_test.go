@@ -136,7 +136,7 @@ func TestIdleNotWhileBusy(t *testing.T) {
 	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
 		t.Fatalf("upgrade: %v %v", resp, err)
 	}
-	if a, err := r.Get("s.test", "/?sleep=4s"); err != nil || a.Status != 200 {
+	if a, err := r.Get("s.test", "/?sleep=2500ms"); err != nil || a.Status != 200 {
 		t.Errorf("a request that takes longer than the idle time: %d %v", a.Status, err)
 	}
 	if s := up.Inspect().State.Status; s != "running" {
