@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/router/rule"
 )
 
@@ -34,6 +35,9 @@ func normalize(s string) string {
 // suggest names what was likely meant by want among the keys of known: the same name at
 // another provider, or one that is spelled much like it.
 func suggest[T any](want string, known map[string]T) string {
+	if switched := config.SwitchOf(want); switched != "" {
+		return "switch it on by " + switched
+	}
 	base, _, _ := strings.Cut(want, "@")
 	best, near := "", len(base)/2+1
 	for _, k := range slices.Sorted(maps.Keys(known)) {

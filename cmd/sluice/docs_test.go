@@ -3,6 +3,7 @@ package main
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -195,4 +196,56 @@ func anchors(page string) []string {
 		out = append(out, strings.ReplaceAll(text, " ", "-"))
 	}
 	return out
+}
+
+// TestDeployFiles: nothing in the files that users take is found by check. A group is checked together.
+func TestDeployFiles(t *testing.T) {
+	for _, group := range [][]string{
+		{"docker-compose.yml"},
+		{"deploy/compose/base.yml", "deploy/compose/dev.yml", "deploy/compose/app.yml"},
+		{"deploy/compose/base.yml", "deploy/compose/dev.yml", "deploy/compose/sleep.yml"},
+		{"deploy/compose/base.yml", "deploy/compose/prod.yml", "deploy/compose/app.yml"},
+		{"deploy/swarm/stack.yml", "deploy/swarm/app.yml"},
+		{"deploy/swarm/ha.yml", "deploy/swarm/app.yml"},
+		{"deploy/systemd/sluice.yml", "deploy/systemd/routes.yml"},
+	} {
+		k := check.New(check.World{})
+		for _, name := range group {
+			b, err := os.ReadFile(filepath.Join("..", "..", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			guess(k, name, b)
+		}
+		for _, f := range k.Findings() {
+			t.Errorf("%v: %s: %s: %s", group, f.Code, f.Object, f.Text)
+		}
+	}
+}
+
+// TestUnit: what the systemd unit needs of the program is there, and systemd takes it.
+func TestUnit(t *testing.T) {
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze")
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"sluice.service", "sluice-web.socket", "sluice-websecure.socket"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "deploy", "systemd", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		self, err := os.Executable() // any program that is there
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(b), "/usr/local/bin/sluice ", self+" ")
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(analyze, "verify", filepath.Join(dir, name)).CombinedOutput()
+		if err != nil || strings.Contains(string(out), name) {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
 }

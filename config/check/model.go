@@ -119,6 +119,12 @@ func note[V any](set map[string]bool, from map[string]V, provider string) {
 var internal = map[string]bool{"api@internal": true, "dashboard@internal": true, "ping@internal": true, "prometheus@internal": true,
 	"rest@internal": true, "noop@internal": true, "acme-http@internal": true}
 
+// off reports whether the static configuration is known and does not switch the API on that a
+// router publishes.
+func (m *model) off(service string) bool {
+	return m.static != nil && m.static.API == nil && (service == "api@internal" || service == "dashboard@internal")
+}
+
 // missing says what is wrong with a reference, or nothing if it is fine or cannot be
 // known. It gives the spelling that would be right, if there is one.
 func missing[V any](m *model, known map[string]V, name, provider string) (text, hint string, bad bool) {
@@ -183,6 +189,10 @@ func (m *model) router(c *Checker, r *owned[*config.Router]) {
 	case r.cfg.Service != "":
 		if text, hint, bad := missing(m, m.services, r.cfg.Service, r.provider); bad {
 			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, text, hint, config.Error)
+		}
+		if m.off(r.cfg.Service) {
+			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, r.cfg.Service+" is not switched on",
+				"add "+config.SwitchOf(r.cfg.Service), config.Error)
 		}
 	}
 	for _, p := range r.cfg.ParentRefs {
