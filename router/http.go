@@ -145,6 +145,10 @@ func (c *compiler) router(d *routerDraft) {
 		}
 		d.broken = errors.Is(err, errUnguarded)
 		d.closed = d.broken
+		var inner *chainError
+		if errors.As(err, &inner) { // before a service that this one is made of
+			c.unguarded(d, inner)
+		}
 	}
 	names := r.Middlewares
 	if len(svc.middlewares) > 0 {
@@ -153,9 +157,9 @@ func (c *compiler) router(d *routerDraft) {
 	items, merr := c.chains.build(d.name, names)
 	d.more = c.beyond(d)
 	if merr != nil {
-		d.broken = d.broken || err == nil && merr.protects
-		d.closed = d.closed || err == nil && merr.unread || merr.guard && !c.likeReference(d.name)
-		d.broken = d.broken || d.closed
+		if err == nil || merr.guard {
+			c.unguarded(d, merr)
+		}
 		c.fail(d, "middlewares", merr.code, merr, merr.hint)
 	}
 	if d.info.Status == config.StatusDisabled {
@@ -166,6 +170,12 @@ func (c *compiler) router(d *routerDraft) {
 	if trace := c.in.Parts.Trace; trace != nil && d.route.To != nil {
 		d.route.To = trace(d.route.To)
 	}
+}
+
+// unguarded keeps the requests of a router whose middleware cannot be built from others.
+func (c *compiler) unguarded(d *routerDraft, e *chainError) {
+	d.closed = d.closed || e.unread || e.guard && !c.likeReference(d.name)
+	d.broken = d.broken || d.closed || e.protects
 }
 
 // likeReference reports whether a router whose guard cannot be built leaves its requests

@@ -144,6 +144,8 @@ func TestUnbuildableGuards(t *testing.T) {
 			f := reflect.ValueOf(bad).Elem().FieldByNameFunc(func(n string) bool { return strings.EqualFold(n, kind) })
 			f.Set(reflect.New(f.Type().Elem()))
 			at := "@" + c.provider
+			guarded := lb("http://127.0.0.1:1")
+			guarded.Middlewares = []string{"bad"}
 			in := input(&config.HTTP{
 				Routers: map[string]*config.Router{
 					"r" + at:     {Rule: "Host(`r.test`)", Service: "s", Middlewares: []string{"chain"}},
@@ -151,8 +153,12 @@ func TestUnbuildableGuards(t *testing.T) {
 					"all" + at:   {Rule: "Host(`a.test`)", Service: "s"},
 					"plain" + at: {Rule: "Host(`p.test`)", Service: "s", Middlewares: []string{"badprefix"}},
 					"ghost" + at: {Rule: "Host(`g.test`)", Service: "s", Middlewares: []string{"ghost"}},
+					"w" + at:     {Rule: "Host(`w.test`)", Service: "w"},
 				},
-				Services: map[string]*config.Service{"s" + at: lb("http://127.0.0.1:1")},
+				Services: map[string]*config.Service{
+					"s" + at: lb("http://127.0.0.1:1"), "kid" + at: guarded,
+					"w" + at: {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "kid"}}}},
+				},
 				Middlewares: map[string]*config.Middleware{
 					"bad" + at: bad, "badprefix" + at: {AddPrefix: &config.AddPrefix{}},
 					"chain" + at: {Chain: &config.Chain{Middlewares: []string{"bad"}}},
@@ -162,7 +168,7 @@ func TestUnbuildableGuards(t *testing.T) {
 			table := Compile(in)
 			for url, want := range map[string]string{
 				"http://r.test/": c.alone, "http://a.test/adm": "adm" + at + "!router_broken", "http://a.test/": "all" + at,
-				"http://p.test/": "no_router", "http://g.test/": "router_broken",
+				"http://p.test/": "no_router", "http://g.test/": "router_broken", "http://w.test/": strings.Replace(c.alone, "r@", "w@", 1),
 			} {
 				if got := routerOf(ask(t, table, "web", url)); got != want {
 					t.Errorf("%s of %s: %s: %s, want %s", kind, c.provider, url, got, want)
