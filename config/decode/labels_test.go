@@ -54,6 +54,11 @@ func TestLabels(t *testing.T) {
 		{"a router of wrong labels only is none", map[string]string{
 			"traefik.http.routers.a.colour": "red",
 		}, `{}`, "unknown_key traefik.http.routers.a.colour; known keys: entryPoints, middlewares, service, rule, ruleSyntax, priority, tls, observability\n"},
+		{"certificates are for files", map[string]string{
+			"sluice.tls.certificates[0].certFile":                   "/etc/passwd",
+			"sluice.tls.stores.default.defaultCertificate.certFile": "/etc/passwd",
+		}, `{}`, "unknown_key sluice.tls.certificates[0].certFile; known keys: options, stores\n" +
+			"unknown_key sluice.tls.stores.default.defaultCertificate.certFile; known keys: defaultGeneratedCert\n"},
 		{"default TLS options hold for everybody", map[string]string{
 			"sluice.tls.options.default.minVersion":                     "VersionTLS10",
 			"sluice.tls.options.DEFAULT@file.clientAuth.clientAuthType": "NoClientCert",
