@@ -69,8 +69,10 @@ func TestTicketsAcrossListenersAndOptions(t *testing.T) {
 				t.Error("a session is resumed though its options changed")
 			}
 			none := newCache()
-			if talk(t, m, none, version, "none.test") || talk(t, m, none, version, "none.test") {
-				t.Error("a session is resumed without tickets")
+			for range 2 {
+				if talk(t, m, none, version, "none.test") {
+					t.Error("a session is resumed without tickets")
+				}
 			}
 		})
 	}

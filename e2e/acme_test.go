@@ -97,19 +97,19 @@ func gateway(t *testing.T, cli *client.Client) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range n.IPAM.Config {
-		l, err := net.Listen("tcp", net.JoinHostPort(c.Gateway, "0"))
-		if err != nil {
-			if os.Getenv(testdocker.RequireEnv) != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("the engine's bridge is not on this machine: %v", err)
-		}
-		_ = l.Close()
-		return c.Gateway
+	if len(n.IPAM.Config) == 0 {
+		t.Fatal("traefik-public has no gateway")
 	}
-	t.Fatal("traefik-public has no gateway")
-	return ""
+	addr := n.IPAM.Config[0].Gateway
+	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		if os.Getenv(testdocker.RequireEnv) != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("the engine's bridge is not on this machine: %v", err)
+	}
+	_ = l.Close()
+	return addr
 }
 
 func find(env []string, prefix string) string {

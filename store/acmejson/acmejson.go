@@ -34,7 +34,6 @@ type Store struct {
 
 	mu        sync.Mutex
 	resolvers map[string]*resolver
-	order     []string
 	state     map[string]json.RawMessage
 	locks     map[string]chan struct{}
 }
