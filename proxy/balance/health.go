@@ -79,7 +79,6 @@ func checkHealthOptions(hc *config.HealthCheck) error {
 type check struct {
 	finger string
 	cancel context.CancelFunc
-	done   chan struct{}
 }
 
 // Run runs the health checks of what is committed until ctx ends, and waits for them.

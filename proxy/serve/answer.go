@@ -18,7 +18,6 @@ type answer struct {
 	chunked bool
 	sized   bool
 	left    int64
-	err     error
 	// wrote counts the bytes of the body; head those of the head.
 	wrote, head int64
 	// last is when the last piece was about to be sent, in ns since 1970.

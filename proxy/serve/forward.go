@@ -175,7 +175,6 @@ type httpSink struct {
 	dead    bool
 	sent    atomic.Bool
 	wrote   int64
-	trailer bool
 	final   func() // runs in Head, before the fields are copied; nil for none
 }
 

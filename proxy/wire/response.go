@@ -109,12 +109,12 @@ func statusLine(l []byte, resp *exchange.Response) (v11 bool, e *Error) {
 }
 
 type responseState struct {
-	v11                     bool
-	length                  int64
-	sized, chunked, twoTEs  bool
-	badCoding, twoDifferent bool
-	conn                    connection
-	upgrade                 string
+	v11                    bool
+	length                 int64
+	sized, chunked, twoTEs bool
+	badCoding              bool
+	conn                   connection
+	upgrade                string
 }
 
 func (s *responseState) note(f exchange.Field) (keep bool, e *Error) {
