@@ -87,23 +87,27 @@ func (s *Shard) take(spare batch) batch {
 // at one after the other; so lines wait here until no earlier one can come.
 type queue struct {
 	pending, spare []batch
-	// newest is the latest end of a request among the lines that were taken.
-	newest int64
+	// newest are the latest ends of requests at each of the last takes, the oldest first.
+	newest [rounds]int64
 	merged []byte
 }
 
-// settle is how long a line waits for earlier ones.
-const settle = drainEvery
+// settle is how long a line waits for earlier ones: longer than a busy machine keeps a thread
+// from running. rounds is how many takes that are at least.
+const (
+	settle = 240 * time.Millisecond
+	rounds = int(settle / drainEvery)
+)
 
 // take empties the shards and returns the lines that are due at now: those older than
-// settle, and those that have waited since the take before; all of them where all is set. The
-// bytes are valid until the next take. more is set where lines are left.
+// settle, and those that have waited for as many takes, since the clock may have been set back;
+// all of them where all is set. The bytes are valid until the next take. more is set where lines are left.
 func (q *queue) take(shards []*Shard, now time.Time, all bool) (lines []byte, more bool) {
-	until := max(now.Add(-settle).UnixNano(), q.newest) // newest: the clock may have been set back
+	until := max(now.Add(-settle).UnixNano(), q.newest[0])
 	if all {
 		until = math.MaxInt64
 	}
-	q.newest = math.MinInt64
+	newest := int64(math.MinInt64)
 	for i, s := range shards {
 		if i == len(q.pending) {
 			q.pending, q.spare = append(q.pending, batch{}), append(q.spare, batch{})
@@ -118,9 +122,11 @@ func (q *queue) take(shards []*Shard, now time.Time, all bool) (lines []byte, mo
 		}
 		p.sort()
 		if n := len(p.marks); n > 0 {
-			q.newest = max(q.newest, p.marks[n-1].at)
+			newest = max(newest, p.marks[n-1].at)
 		}
 	}
+	copy(q.newest[:], q.newest[1:])
+	q.newest[rounds-1] = newest
 	if cap(q.merged) > keepBuffer {
 		q.merged = nil
 	}

@@ -256,6 +256,7 @@ func (h *Hub) Reopen() error {
 	if out == nil {
 		return nil
 	}
+	time.Sleep(2 * drainEvery) // what has ended by now may still be on its way into the log
 	h.flush()
 	return out.reopen()
 }
