@@ -138,7 +138,7 @@ func TestDevStack(t *testing.T) {
 	e := engine(t)
 	public(t, e)
 	host := e.Run + ".localhost"
-	s := newStack(t, e, "dev", "APP_HOST="+host)
+	s := newStack(t, e, "dev", "APP_HOST="+host, "IDLE=2s")
 	s.up(s.project, "deploy/compose/base.yml", "deploy/compose/dev.yml")
 	s.up(s.project+"app", "deploy/compose/app.yml")
 	web, dash := testnet.NewClient(s.http), testnet.NewClient(s.dash)
@@ -163,6 +163,25 @@ func TestDevStack(t *testing.T) {
 		t.Errorf("the app saw:\n%s", a.Body)
 	}
 	want(t, web, 404, "GET", "unknown.localhost", "/")
+
+	// An application and what it depends on sleep, and a request wakes both.
+	s.env = append(s.env, "APP_HOST=sleepy."+host)
+	s.up(s.project+"sleepy", "deploy/compose/sleep.yml")
+	running := func(n int) {
+		t.Helper()
+		testnet.Eventually(t, 30*time.Second, func() error {
+			list, err := e.Client().ContainerList(t.Context(), container.ListOptions{
+				Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+s.project+"sleepy"))})
+			if err == nil && len(list) != n {
+				err = fmt.Errorf("%d containers run, want %d", len(list), n)
+			}
+			return err
+		})
+	}
+	want(t, web, 200, "GET", "sleepy."+host, "/")
+	running(0)
+	want(t, web, 200, "GET", "sleepy."+host, "/")
+	running(2)
 }
 
 func TestProdStack(t *testing.T) {
