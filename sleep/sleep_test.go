@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,7 +60,7 @@ type bed struct {
 	e        *engine
 	mu       sync.Mutex
 	services []Service
-	changes  int
+	changes  atomic.Int64
 }
 
 func (b *bed) set(s ...Service) { b.mu.Lock(); defer b.mu.Unlock(); b.services = s }
@@ -76,7 +77,7 @@ func run(t *testing.T, f func(t *testing.T, b *bed)) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return slices.Clone(b.services)
-		}, Changed: func() { b.changes++ }})
+		}, Changed: func() { b.changes.Add(1) }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { b.Run(ctx); close(done) }()
@@ -163,8 +164,8 @@ func TestRefusalsAreToldAndNotRepeatedAtOnce(t *testing.T) {
 		i := idle("web", time.Minute)
 		b.set(Service{Idle: i, Used: time.Now().UnixNano(), Up: true})
 		time.Sleep(90 * time.Second)
-		if p := b.Problems(); b.e.asked() != "sleep web" || len(p) != 1 || p[0].Code != config.CodeRefused || b.changes != 1 {
-			t.Errorf("asked for %q, problems %v, %d changes", b.e.asked(), p, b.changes)
+		if p := b.Problems(); b.e.asked() != "sleep web" || len(p) != 1 || p[0].Code != config.CodeRefused || b.changes.Load() != 1 {
+			t.Errorf("asked for %q, problems %v, %d changes", b.e.asked(), p, b.changes.Load())
 		}
 		b.set(Service{Idle: asleepNow(i)}) // somebody stopped it
 		if b.Wake(asleepNow(i)) == 0 {
