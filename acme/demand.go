@@ -207,24 +207,16 @@ func (r *resolver) ask(ctx context.Context, host string) bool {
 	return resp.StatusCode >= 200 && resp.StatusCode < 300
 }
 
-// remember adds a host to those kept, if the rate allows a new one.
+// remember adds a host to those kept, if the rate allows a new one. Of several handshakes
+// for the same new host one counts.
 func (r *resolver) remember(ctx context.Context, host string) bool {
-	d, now := r.demand, time.Now()
-	limit := float64(r.cfg.OnDemand.PerMinute)
-	d.mu.Lock()
-	if d.filled.IsZero() {
-		d.tokens = limit
-	} else {
-		d.tokens = min(limit, d.tokens+now.Sub(d.filled).Minutes()*limit)
-	}
-	d.filled = now
-	ok := d.tokens >= 1
-	if ok {
-		d.tokens--
-	}
-	d.mu.Unlock()
 	r.mu.Lock()
-	if ok = ok && len(r.hosts) < maxDemanded; ok && !slices.Contains(r.hosts, host) {
+	if slices.Contains(r.hosts, host) {
+		r.mu.Unlock()
+		return true
+	}
+	ok := len(r.hosts) < maxDemanded && r.demand.take(float64(r.cfg.OnDemand.PerMinute), time.Now())
+	if ok {
 		r.hosts = append(slices.Clone(r.hosts), host)
 	}
 	hosts := r.hosts
@@ -235,6 +227,23 @@ func (r *resolver) remember(ctx context.Context, host string) bool {
 	}
 	r.storeHosts(ctx, hosts)
 	r.nudge()
+	return true
+}
+
+// take reports whether the rate allows one more new host, and counts it.
+func (d *demand) take(perMinute float64, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.filled.IsZero() {
+		d.tokens = perMinute
+	} else {
+		d.tokens = min(perMinute, d.tokens+now.Sub(d.filled).Minutes()*perMinute)
+	}
+	d.filled = now
+	if d.tokens < 1 {
+		return false
+	}
+	d.tokens--
 	return true
 }
 

@@ -3,6 +3,7 @@ package acme
 import (
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -65,6 +66,28 @@ func TestOnDemand(t *testing.T) {
 	}
 	if ca.Orders() != 2 {
 		t.Errorf("%d orders", ca.Orders())
+	}
+}
+
+// Handshakes for the same new host at once count as one, and all of them wait.
+func TestOnDemandAtOnce(t *testing.T) {
+	t.Parallel()
+	m := bare(t, func(c *config.ACME, _ *Options) {
+		c.TLSChallenge, c.OnDemand = &config.TLSChallenge{}, &config.ACMEOnDemand{Allow: []string{"*.test"}, PerMinute: 1, Wait: config.Duration(time.Second)}
+	})
+	r := m.resolvers["le"]
+	var wg sync.WaitGroup
+	var kept atomic.Int32
+	for range 16 {
+		wg.Go(func() {
+			if r.remember(t.Context(), "a.test") {
+				kept.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if kept.Load() != 16 || len(r.hosts) != 1 || r.remember(t.Context(), "b.test") {
+		t.Errorf("%d of 16 wait, hosts %v", kept.Load(), r.hosts)
 	}
 }
 

@@ -206,7 +206,7 @@ func TestOnDemandHandshakes(t *testing.T) {
 	p := "--certificatesresolvers.le.acme.ondemand."
 	i := startIssuing(t, "tlschallenge=true", "http:\n"+backend(t)+`  routers:
     any: {rule: "HostRegexp(`+"`^.+[.]shop[.]test$`"+`)", service: s, tls: {certResolver: le}}
-`, p+"ask="+questions.URL+"/may?key=v", p+"allow=*.listed.shop.test", p+"perminute=3", p+"wait=20s")
+`, p+"ask="+questions.URL+"/may?key=v", p+"allow=*.listed.shop.test", p+"perminute=3", p+"wait=50s")
 	testnet.Eventually(t, soon, func() error {
 		_, err := i.issued(t, "stranger.shop.test")
 		return err
@@ -266,7 +266,7 @@ func TestOnDemandHandshakes(t *testing.T) {
 			done <- time.Since(began)
 		}()
 	}
-	testnet.Eventually(t, 20*time.Second, func() error {
+	testnet.Eventually(t, 40*time.Second, func() error {
 		if len(done) < crowd-32 || hung.Load() == 0 {
 			return fmt.Errorf("%d handshakes over the bound ended, %d questions to the authority", len(done), hung.Load())
 		}

@@ -128,7 +128,7 @@ func first(addr string, cfg *tls.Config, k ask) (int, tls.ConnectionState, error
 		return 0, tls.ConnectionState{}, err
 	}
 	defer func() { _ = raw.Close() }()
-	_ = raw.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(time.Minute)) // ends a failing test, or a wait for an order
 	c := tls.Client(raw, cfg)
 	host := k.host
 	if host == "" {

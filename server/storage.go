@@ -36,7 +36,7 @@ func openStorage(storage string, ring *seal.Keyring) (store.Store, error) {
 	}[scheme]
 	switch {
 	case !known:
-		return nil, fmt.Errorf("%s: is not known; write the path of an acme.json, or dir:, sealed:, redis:, rediss: or postgres:", scheme)
+		return nil, fmt.Errorf("%s: is not known; write the path of an acme.json, or an address that begins with dir:, sealed:, redis:, rediss: or postgres: instead", scheme)
 	case ring == nil && scheme != "file":
 		return nil, fmt.Errorf("%s: %w", scheme, errNeedsKey)
 	}
