@@ -14,8 +14,8 @@ func (l *loop) room(cl *client, n int) {
 	fr.out = l.grow(fr.out, n)
 }
 
-// touch makes the frames of a connection leave at the end of the turn: those of all its
-// streams together, in one write.
+// touch makes the frames of a connection leave soon: those of all its streams together, in
+// one write.
 func (l *loop) touch(cl *client) {
 	if !cl.fr.dirty {
 		cl.fr.dirty = true
@@ -23,7 +23,18 @@ func (l *loop) touch(cl *client) {
 	}
 }
 
-// flushDirty sends the frames of this turn. It reports false like events.
+// maxHeld is how many turns frames wait at most while events go on coming: answers of several
+// streams then share a record and a write. Before the loop waits they are sent in any case.
+const maxHeld = 3
+
+// settleFrames sends all frames that wait.
+func (l *loop) settleFrames() {
+	l.waited = 0
+	for !l.flushDirty() {
+	}
+}
+
+// flushDirty sends the frames that were gathered. It reports false like events.
 func (l *loop) flushDirty() (done bool) {
 	defer l.rescue()
 	for len(l.dirty) > 0 {

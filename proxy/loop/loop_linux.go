@@ -62,7 +62,8 @@ type loop struct {
 	clients []*client // unused
 	servers []*server // unused
 	streams []*stream // unused
-	dirty   []*client // have frames to be sent at the end of the turn
+	dirty   []*client // have frames to be sent
+	waited  int       // turns since they were
 	round   []*client // for windowsOpened
 	cb      []byte    // chunks are built here
 
@@ -120,6 +121,9 @@ func (l *loop) run() {
 	for !l.stop {
 		// Asking without waiting first saves the scheduler's part of a system call while there is work.
 		n := l.poll.Wait(evs[:], false, 0)
+		if n == 0 && len(l.dirty) > 0 {
+			l.settleFrames()
+		}
 		if n == 0 && len(l.ready) == 0 {
 			ms := l.wheel.wait(l.now)
 			n = l.poll.Wait(evs[:], true, ms)
@@ -129,6 +133,7 @@ func (l *loop) run() {
 		l.turn(evs[:n])
 		l.watchdog(time.Now().UnixNano() - start)
 	}
+	l.settleFrames()
 	l.end()
 }
 
@@ -141,7 +146,8 @@ func (l *loop) turn(evs []syscall.EpollEvent) {
 	}
 	for !l.timers() {
 	}
-	for !l.flushDirty() {
+	if l.waited++; l.poll == nil || l.waited > maxHeld {
+		l.settleFrames()
 	}
 	l.reuse()
 }

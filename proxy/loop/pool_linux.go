@@ -98,6 +98,23 @@ func (l *loop) stale(u *server) bool {
 	return false
 }
 
+const (
+	// surplusTime is how long connections beyond the limit stay: between the answers of one
+	// turn and the requests of the next many are idle that are needed at once.
+	surplusTime = int64(time.Second)
+	// maxSurplus is up to how many times the limit; one below minSurplus is meant as it is.
+	maxSurplus = 16
+	minSurplus = 32
+)
+
+// most is how many connections are kept for a moment.
+func (p *pool) most() int {
+	if p.max < minSurplus {
+		return p.max
+	}
+	return p.max * maxSurplus
+}
+
 // rest puts u into its pool.
 func (l *loop) rest(u *server) {
 	p := u.pool
@@ -105,7 +122,8 @@ func (l *loop) rest(u *server) {
 		l.drop(u)
 		return
 	}
-	if len(p.idle) >= p.max {
+	surplus := len(p.idle) >= p.max
+	if surplus && len(p.idle) >= p.most() {
 		l.drop(p.idle[0])
 	}
 	u.state, u.place = sIdle, len(p.idle)
@@ -113,6 +131,9 @@ func (l *loop) rest(u *server) {
 	d := int64(0)
 	if t := p.ep.Transport; t != nil && t.IdleConnTimeout > 0 {
 		d = l.now + int64(t.IdleConnTimeout)
+	}
+	if surplus {
+		d = sooner(d, l.now+surplusTime)
 	}
 	l.wheel.set(&u.timer, d)
 	if u.readable {
