@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"sync"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -73,6 +74,12 @@ func (l *loop) bridge(s *client, body []byte) {
 	go func() {
 		defer l.g.helpers.Done()
 		defer b.cancel()
+		defer func() {
+			if r := recover(); r != nil {
+				l.log().Error().Interface("panic", r).Bytes("stack", debug.Stack()).Msg("a stream was ended because of a fault")
+				b.Cut()
+			}
+		}()
 		hand(b)
 	}()
 }

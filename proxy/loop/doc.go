@@ -1,6 +1,6 @@
-// Package loop is the loop lane (Linux): HTTP/1.1, clear and over TLS, on epoll loops of our
-// own, one locked thread each. It takes the common case without allocating per request and
-// hands over to the handler lane what it cannot do: stages, ops that must wait, HTTP/2,
+// Package loop is the loop lane (Linux): HTTP/1.1 and HTTP/2, clear and over TLS, on epoll
+// loops of our own, one locked thread each. It takes the common case without allocating per
+// request and hands over to the handler lane what it cannot do: stages, ops that must wait,
 // servers that speak TLS or h2c, raw TCP.
 //
 // # Shape
@@ -17,6 +17,16 @@
 // Epoll is edge-triggered, and interest is never changed: a conn remembers that it may be
 // readable, and whoever stops reading (for back-pressure, or after its quantum) goes on
 // later without asking the kernel.
+//
+// # HTTP/2
+//
+// A connection of HTTP/2 is a client with frames beside it, and each of its streams is a
+// client without a descriptor: one state machine serves requests of both protocols, and asks
+// at a few places only where a request's bytes come from and where an answer's go. Frames of
+// all streams are gathered and leave together. A window is told to the client when a server
+// has taken the bytes, and a server's answer is read as far as the windows allow, so that
+// slow sides hold each other back and little is kept. What a loop does not do goes to the
+// handler lane a stream at a time (Stream), since its connection cannot leave the loop.
 //
 // # Memory
 //

@@ -534,6 +534,8 @@ func TestHandedStreams(t *testing.T) {
 				t.Error("a window of 64 KiB took 1 MiB")
 			}
 			return
+		case "/fault":
+			panic("a fault of the test")
 		case "/cut":
 			_, _ = s.Write([]byte("half"))
 			_ = s.Flush()
@@ -562,6 +564,7 @@ func TestHandedStreams(t *testing.T) {
 		{func(id uint32) { f.ask(id, true, "GET", "/trailers") }, []string{`head $ :status=200 x-seen=GET /trailers 0 <nil> ""`, `data $ "ok"`, "head $ x-sum=9 END"}},
 		{func(id uint32) { f.ask(id, true, "GET", "/hints") }, []string{`head $ :status=103`, `head $ :status=200 x-seen=GET /hints 0 <nil> ""`, `data $ "ok" END`}},
 		{func(id uint32) { f.ask(id, true, "GET", "/cut") }, []string{`head $ :status=200 x-seen=GET /cut 0 <nil> ""`, `data $ "half"`, `reset $ INTERNAL_ERROR`}},
+		{func(id uint32) { f.ask(id, true, "GET", "/fault") }, []string{`head $ :status=200 x-seen=GET /fault 0 <nil> ""`, `reset $ INTERNAL_ERROR`}},
 		{func(id uint32) {
 			f.ask(id, false, "POST", "/", "content-length", "300000")
 			for range 30 {
@@ -576,7 +579,7 @@ func TestHandedStreams(t *testing.T) {
 		for _, s := range tc.want {
 			want = append(want, strings.Replace(s, "$", fmt.Sprint(id), 1))
 		}
-		if i == 5 { // more than the window at once: as the window opens, which Framer does not follow
+		if i == 6 { // more than the window at once: as the window opens, which Framer does not follow
 			continue
 		}
 		if got := f.until(want[len(want)-1]); !slices.Equal(got, want) {
