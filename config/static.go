@@ -57,6 +57,9 @@ type Sluice struct {
 	// Sleep, set to false, leaves the labels sluice.idle to another router of the same engine. Each
 	// router sees its own requests only, so one of several must do it.
 	Sleep *bool `json:"sleep,omitempty"`
+	// KeepPrivileges keeps every capability of a router that is started as root. Off, it keeps three: to
+	// read files whoever owns them, to mend their mode, and to bind ports below 1024.
+	KeepPrivileges bool `json:"keepPrivileges,omitempty"`
 	// Ranges are files with an address or range on each line, by the name that stands for them in
 	// trustedIPs. A name that is built in (loopback, private, docker, swarm, cloudflare) is replaced.
 	Ranges map[string]string `json:"ranges,omitempty"`

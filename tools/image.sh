@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the image: FROM scratch, the static binary, the CA bundle of this
-# machine, a data directory that belongs to the non-root user.
+# machine, a data directory for routers that are not root's.
 . "$(dirname "$0")/lib.sh"
 stack_env
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -29,6 +30,11 @@ const codename = "sluice"
 // serve runs the router until ctx ends and everything is drained. SIGUSR1 reopens log
 // files, SIGHUP reads the static configuration and the providers' sources again.
 func serve(ctx context.Context, o serveOptions) error {
+	if o.Static.Sluice == nil || !o.Static.Sluice.KeepPrivileges {
+		if err := shedPrivileges(); err != nil { // goes on: it is no less safe than the user has asked for
+			_, _ = fmt.Fprintf(os.Stderr, "sluice: the privileges of root could not be given up (--sluice.keepPrivileges=true to keep them without this line): %v\n", err)
+		}
+	}
 	sockets, err := server.Sockets(os.LookupEnv)
 	if err != nil {
 		return err
