@@ -1,0 +1,100 @@
+package loop
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/sluice-edge/sluice/proxy/exchange"
+)
+
+// TestStreamsToASlowReader: windows are open, but the client's socket takes little at a time.
+// Frames of many streams wait and go on, and what was asked meanwhile is answered.
+func TestStreamsToASlowReader(t *testing.T) {
+	ed := startFrames(t, &fixed{eps: []*exchange.Endpoint{backend(t, echo)}}, nil, nil)
+	f := dialFar(t, ed.addr, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	_ = f.c.(*net.TCPConn).SetReadBuffer(128 << 10)
+	_ = f.fr.WriteWindowUpdate(0, 1<<30)
+	const streams = 12
+	for i := range streams {
+		f.ask(uint32(2*i+1), true, "GET", "/big")
+	}
+	time.Sleep(300 * time.Millisecond) // all buffers are full
+	for i := range 50 {
+		_ = f.fr.WritePing(false, [8]byte{byte(i)})
+	}
+	_ = f.fr.WriteRSTStream(1, http2.ErrCodeCancel)
+	sums, pings := map[uint32]int{}, 0
+	for ended := 0; ended < streams-1; {
+		fr, err := f.fr.ReadFrame()
+		if err != nil {
+			t.Fatalf("%v after %v", err, sums)
+		}
+		switch fr := fr.(type) {
+		case *http2.DataFrame:
+			id := fr.StreamID
+			for j, c := range fr.Data() {
+				if want := byte('0' + (sums[id]+j)%10); c != want {
+					t.Fatalf("stream %d: %q at %d", id, c, sums[id]+j)
+				}
+			}
+			sums[id] += len(fr.Data())
+			if fr.StreamEnded() && id != 1 {
+				ended++
+				if sums[id] != 1_000_000 {
+					t.Errorf("stream %d: %d bytes", id, sums[id])
+				}
+			}
+		case *http2.PingFrame:
+			pings++
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			t.Fatalf("%v", fr)
+		}
+	}
+	if pings != 50 {
+		t.Errorf("%d pings were answered", pings)
+	}
+	f.ask(99, true, "GET", "/")
+	f.until(`data 99 "ok" END`)
+}
+
+// TestStreamsInPieces sends what a client says in pieces of any size.
+func TestStreamsInPieces(t *testing.T) {
+	ed := startFrames(t, &fixed{eps: []*exchange.Endpoint{backend(t, echo)}}, nil, nil)
+	for seed := range uint64(6) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		f := dialFar(t, ed.addr)
+		r, w := net.Pipe()
+		f.fr = http2.NewFramer(w, f.c)
+		f.fr.AllowIllegalWrites = true
+		f.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		go func() {
+			buf := make([]byte, 40)
+			for {
+				n, err := r.Read(buf[:1+rng.IntN(len(buf)-1)])
+				if _, werr := f.c.Write(buf[:n]); err != nil || werr != nil {
+					_, _ = io.Copy(io.Discard, r)
+					return
+				}
+			}
+		}()
+		for i := range 20 {
+			id := uint32(2*i + 1)
+			n := rng.IntN(300)
+			f.ask(id, false, "POST", "/", "content-length", fmt.Sprint(n))
+			_ = f.fr.WriteDataPadded(id, true, []byte(strings.Repeat("x", n)), make([]byte, rng.IntN(20)))
+			if got := f.until("END"); !strings.Contains(got[0], fmt.Sprintf("POST / a.test %d ", n)) {
+				t.Errorf("seed %d: %q", seed, got)
+			}
+		}
+		w.Close()
+		r.Close()
+	}
+}
