@@ -27,6 +27,9 @@ func (g *Group) Shutdown(context.Context) error { return nil }
 // Stats returns nothing.
 func (g *Group) Stats() Stats { return Stats{} }
 
+// Sweep does nothing.
+func (g *Group) Sweep() {}
+
 // Entry is an entry point of a Group.
 type Entry struct{}
 
