@@ -71,7 +71,7 @@ type Provider struct {
 	hostAddr string                    // see hostAddress
 	problem  map[string]config.Problem // by container: why it could not be inspected
 
-	orders chan *order
+	provider.Orders
 }
 
 // New returns a Provider of the engine that cfg names.
@@ -83,7 +83,7 @@ func New(cfg *config.DockerProvider, opts Options) *Provider {
 	})
 	p.merger = labels.NewMerger()
 	p.items, p.problem = map[string]*item{}, map[string]config.Problem{}
-	p.orders = make(chan *order)
+	p.Orders = make(provider.Orders)
 	return p
 }
 

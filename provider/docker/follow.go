@@ -62,7 +62,7 @@ func (s *session) follow(ctx context.Context, broken <-chan error) error {
 			s.apply(ctx, r)
 		case now := <-s.wake.C:
 			s.expire(ctx, now)
-		case o := <-s.p.orders:
+		case o := <-s.p.Orders:
 			s.obey(ctx, o)
 		case o := <-s.obeyed:
 			s.ended(o)

@@ -3,7 +3,6 @@ package docker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -19,49 +18,17 @@ import (
 var _ provider.Sleeper = (*Provider)(nil)
 
 const (
-	// settle is the time between the moment a unit leaves rotation and the look whether a
-	// request reached it nevertheless.
-	settle = 50 * time.Millisecond
 	// healthy bounds the wait for the health check of what a unit depends on, healthyEvery is
 	// how often it is looked at.
 	healthy      = time.Minute
 	healthyEvery = 100 * time.Millisecond
 )
 
-// order is what a Sleeper is asked for.
+// order is an order with its members and what they depend on, as they were when it came.
 type order struct {
-	unit string
-	wake bool
-	busy func() bool
-	// members and needs (what they depend on) are filled in by the session, as they were then.
+	*provider.Order
 	members, needs []*item
 	err            error
-	done           chan error // has room for the answer
-}
-
-// Sleep implements provider.Sleeper.
-func (p *Provider) Sleep(ctx context.Context, unit string, busy func() bool) error {
-	return p.order(ctx, &order{unit: unit, busy: busy})
-}
-
-// Wake implements provider.Sleeper.
-func (p *Provider) Wake(ctx context.Context, unit string) error {
-	return p.order(ctx, &order{unit: unit, wake: true})
-}
-
-func (p *Provider) order(ctx context.Context, o *order) error {
-	o.done = make(chan error, 1)
-	select {
-	case p.orders <- o:
-	case <-ctx.Done():
-		return fmt.Errorf("the engine is not connected: %w", ctx.Err())
-	}
-	select {
-	case err := <-o.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // found completes what the list tells of a container. One that was met paused is taken as put
@@ -101,15 +68,16 @@ func (c *item) resting() bool {
 }
 
 // obey begins an order; ended completes it.
-func (s *session) obey(ctx context.Context, o *order) {
-	o.members = s.p.unit(o.unit)
+func (s *session) obey(ctx context.Context, asked *provider.Order) {
+	o := &order{Order: asked}
+	o.members = s.p.unit(o.Unit)
 	if len(o.members) == 0 {
-		o.done <- nil // gone meanwhile: the next table knows
+		o.Done(nil) // gone meanwhile: the next table knows
 		return
 	}
-	if !o.wake {
+	if !o.Wake {
 		if s.p.neededElsewhere(o.members, o.members) {
-			o.done <- provider.ErrNeeded
+			o.Done(provider.ErrNeeded)
 			return
 		}
 		o.members = slices.DeleteFunc(o.members, func(c *item) bool { return !c.running || c.paused })
@@ -118,7 +86,7 @@ func (s *session) obey(ctx context.Context, o *order) {
 	o.needs = copies(s.p.needs(o))
 	o.members = copies(o.members)
 	s.wg.Go(func() {
-		if o.wake {
+		if o.Wake {
 			o.err = s.start(ctx, o)
 		} else {
 			o.err = s.stop(ctx, o)
@@ -126,7 +94,7 @@ func (s *session) obey(ctx context.Context, o *order) {
 		select {
 		case s.obeyed <- o:
 		case <-ctx.Done():
-			o.done <- ctx.Err()
+			o.Done(ctx.Err())
 		}
 	})
 }
@@ -155,7 +123,7 @@ func (s *session) retire(members []*item) {
 
 // ended takes the end of an order into the model: what was not put to sleep serves again.
 func (s *session) ended(o *order) {
-	if o.err != nil && !o.wake {
+	if o.err != nil && !o.Wake {
 		now := time.Now()
 		for _, m := range o.members {
 			if c := s.p.items[m.id]; c != nil && c.running && !c.paused {
@@ -164,7 +132,7 @@ func (s *session) ended(o *order) {
 			}
 		}
 	}
-	o.done <- o.err
+	o.Done(o.err)
 }
 
 // unit gives the containers that sleep and wake together, but for those that a newer one of
@@ -236,7 +204,7 @@ func (p *Provider) needs(o *order) []*item {
 		}
 	}
 	slices.SortFunc(out, func(a, b *item) int { return a.created.Compare(b.created) })
-	if o.wake {
+	if o.Wake {
 		return out
 	}
 	return slices.DeleteFunc(out, func(c *item) bool {
@@ -306,13 +274,8 @@ func (s *session) awaitHealthy(ctx context.Context, c *item) {
 
 // stop puts a unit to sleep, then what only it depends on.
 func (s *session) stop(ctx context.Context, o *order) error {
-	select {
-	case <-time.After(settle):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if o.busy() {
-		return provider.ErrBusy
+	if err := o.Settle(ctx); err != nil {
+		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	pause := false

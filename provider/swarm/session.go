@@ -163,7 +163,7 @@ func (s *session) follow(ctx context.Context, broken <-chan error) error {
 			return err
 		case <-s.ready:
 		case <-timer.C:
-		case o := <-s.p.orders:
+		case o := <-s.p.Orders:
 			s.obey(ctx, o)
 		case o := <-s.obeyed:
 			s.ended(o)

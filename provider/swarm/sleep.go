@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -22,8 +21,6 @@ import (
 var _ provider.Sleeper = (*Provider)(nil)
 
 const (
-	// settle is as in package docker.
-	settle = 50 * time.Millisecond
 	// needed bounds the wait for a running task of what a unit depends on.
 	needed = time.Minute
 	// attempts bounds how often a service is changed anew that somebody else has changed meanwhile.
@@ -36,45 +33,18 @@ const (
 // errGlobal is told of a service that has no number of replicas.
 var errGlobal = errors.New("it is not replicated, so it cannot be scaled")
 
-// order is what a Sleeper is asked for.
+// order is an order with its members and what they depend on. To sleep is to be scaled to
+// zero, to wake to be scaled to what it was.
 type order struct {
-	unit           string
-	wake           bool
-	busy           func() bool
+	*provider.Order
 	members, needs []member
 	err            error
-	done           chan error // has room for the answer
 }
 
 // member is a service of a unit, as it was when the order came.
 type member struct {
 	id, name string
 	replicas uint64 // to scale to
-}
-
-// Sleep implements provider.Sleeper: it scales to zero.
-func (p *Provider) Sleep(ctx context.Context, unit string, busy func() bool) error {
-	return p.order(ctx, &order{unit: unit, busy: busy})
-}
-
-// Wake implements provider.Sleeper: it scales to what it was.
-func (p *Provider) Wake(ctx context.Context, unit string) error {
-	return p.order(ctx, &order{unit: unit, wake: true})
-}
-
-func (p *Provider) order(ctx context.Context, o *order) error {
-	o.done = make(chan error, 1)
-	select {
-	case p.orders <- o:
-	case <-ctx.Done():
-		return fmt.Errorf("the manager is not connected: %w", ctx.Err())
-	}
-	select {
-	case err := <-o.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // replicas is how many tasks are wanted; ok is false for a service that has no number.
@@ -93,34 +63,35 @@ func (s *service) asleep() bool {
 }
 
 // obey begins an order; ended completes it.
-func (s *session) obey(ctx context.Context, o *order) {
+func (s *session) obey(ctx context.Context, asked *provider.Order) {
+	o := &order{Order: asked}
 	var list []*service
 	for _, id := range slices.Sorted(maps.Keys(s.p.services)) {
 		svc := s.p.services[id]
-		if own, ok := labels.ReadSleeper(svc.Spec.Name, svc.Spec.Labels); ok && own.Unit == o.unit && s.p.build.Allows(svc.Spec.Labels) {
+		if own, ok := labels.ReadSleeper(svc.Spec.Name, svc.Spec.Labels); ok && own.Unit == o.Unit && s.p.build.Allows(svc.Spec.Labels) {
 			list = append(list, svc)
 		}
 	}
 	if len(list) == 0 {
-		o.done <- nil
+		o.Done(nil)
 		return
 	}
-	if !o.wake && s.p.neededElsewhere(list, list) {
-		o.done <- provider.ErrNeeded
+	if !o.Wake && s.p.neededElsewhere(list, list) {
+		o.Done(provider.ErrNeeded)
 		return
 	}
 	for _, svc := range list {
 		if _, ok := svc.replicas(); !ok {
-			o.done <- docker.NewOrderError("service "+svc.Spec.Name+" cannot be put to sleep", errGlobal)
+			o.Done(docker.NewOrderError("service "+svc.Spec.Name+" cannot be put to sleep", errGlobal))
 			return
 		}
 	}
-	o.members, o.needs = membersOf(list), membersOf(s.p.needs(list, o.wake))
-	if !o.wake {
+	o.members, o.needs = membersOf(list), membersOf(s.p.needs(list, o.Wake))
+	if !o.Wake {
 		s.retire(list)
 	}
 	s.wg.Go(func() {
-		if o.wake {
+		if o.Wake {
 			o.err = s.wakeAll(ctx, o)
 		} else {
 			o.err = s.sleepAll(ctx, o)
@@ -128,7 +99,7 @@ func (s *session) obey(ctx context.Context, o *order) {
 		select {
 		case s.obeyed <- o:
 		case <-ctx.Done():
-			o.done <- ctx.Err()
+			o.Done(ctx.Err())
 		}
 	})
 }
@@ -169,7 +140,7 @@ func (s *session) ended(o *order) {
 		s.touched[m.id] = now
 	}
 	s.mu.Unlock()
-	if o.err != nil && !o.wake {
+	if o.err != nil && !o.Wake {
 		for _, m := range o.members {
 			svc := s.p.services[m.id]
 			if svc == nil {
@@ -181,7 +152,7 @@ func (s *session) ended(o *order) {
 			svc.Version.Index = 0 // so that the answer counts as a change
 		}
 	}
-	o.done <- o.err
+	o.Done(o.err)
 }
 
 // dependsOn reports whether a service's labels say that it needs the other one, by its name or
@@ -255,13 +226,8 @@ func (s *session) wakeAll(ctx context.Context, o *order) error {
 
 // sleepAll scales a unit to zero, then what only it depends on.
 func (s *session) sleepAll(ctx context.Context, o *order) error {
-	select {
-	case <-time.After(settle):
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	if o.busy() {
-		return provider.ErrBusy
+	if err := o.Settle(ctx); err != nil {
+		return err
 	}
 	for _, m := range slices.Concat(o.members, o.needs) {
 		if err := s.scale(ctx, m, false); err != nil {

@@ -68,7 +68,7 @@ type Provider struct {
 	self     docker.Self
 	merger   *labels.Merger
 
-	orders chan *order
+	provider.Orders
 }
 
 // service is what the provider knows of one service.
@@ -100,7 +100,7 @@ type task struct {
 // New returns a Provider of the swarm that cfg names.
 func New(cfg *config.SwarmProvider, opts Options) *Provider {
 	p := &Provider{log: opts.Log, cfg: *cfg, opts: opts, services: map[string]*service{}, nodes: map[string]string{},
-		networks: map[string]string{}, merger: labels.NewMerger(), orders: make(chan *order)}
+		networks: map[string]string{}, merger: labels.NewMerger(), Orders: make(provider.Orders)}
 	p.build, p.static = labels.NewBuilder(labels.Options{
 		ExposedByDefault: cfg.ExposedByDefault, DefaultRule: cfg.DefaultRule, Constraints: cfg.Constraints,
 		AllowEmptyServices: cfg.AllowEmptyServices, Compat404: opts.Compat404, Hold: opts.Hold, Ready: opts.Ready,
