@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -97,7 +98,7 @@ func newSwarmStack(t *testing.T, name, nodeLabel string) *swarmStack {
 	t.Cleanup(func() {
 		s.eventually("the network is in use", func(ctx context.Context) bool {
 			err := s.cli.NetworkRemove(ctx, r.ID)
-			return err == nil || client.IsErrNotFound(err)
+			return err == nil || errdefs.IsNotFound(err)
 		})
 	})
 	var port int

@@ -50,16 +50,7 @@ func ask2(t *testing.T, e *edge, fields ...string) string {
 // request line, another Host, another framing.
 func TestHeadsOfHTTP2CannotBecomeOtherRequests(t *testing.T) {
 	seen := make(chan string, 100)
-	ep := script(t, func(_ int, c net.Conn, br *bufio.Reader) {
-		for {
-			h, err := readHead(br)
-			if err != nil {
-				return
-			}
-			seen <- h
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		}
-	})
+	ep := script(t, say(seen, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 	e := newEdge(t, serve.Config{}, routes{"a.test": to(ep)})
 	head := func(method, path, authority string, more ...string) []string {
 		return append([]string{":method", method, ":scheme", "http", ":path", path, ":authority", authority}, more...)

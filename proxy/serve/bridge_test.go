@@ -67,16 +67,7 @@ func (s *shouter) Write(p []byte) (int, error) {
 
 func TestTailWithSegments(t *testing.T) {
 	seen := make(chan string, 10)
-	ep := script(t, func(_ int, c net.Conn, br *bufio.Reader) {
-		for {
-			h, err := readHead(br)
-			if err != nil {
-				return
-			}
-			seen <- h
-			_, _ = io.WriteString(c, "HTTP/1.1 200 Nice\r\nx-server: S\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n")
-		}
-	})
+	ep := script(t, say(seen, "HTTP/1.1 200 Nice\r\nx-server: S\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n"))
 	rt := &exchange.Route{Router: "r", Ops: []exchange.Op{mark("outer")}}
 	svc := &pool{eps: []*exchange.Endpoint{ep}}
 	e := newEdge(t, serve.Config{}, routes{"a.test": rt})

@@ -7,13 +7,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
-	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
@@ -82,7 +80,7 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 	f.final = f.finalHead
 	defer f.stop()
 	l := life{s: s, ex: ex, front: f}
-	src := &h2source{r: r, limit: s.cfg.ReadTimeout, answered: &f.sent}
+	src := &h2source{streamBody: streamBody{body: r.Body, limit: s.cfg.ReadTimeout, answered: &f.sent}, r: r}
 	req.Proto = proto
 	bad := parseH2(ex, r)
 	if bad == nil && req.Framing != exchange.NoBody {
@@ -137,6 +135,7 @@ func parseH2(ex *exchange.Exchange, r *http.Request) *wire.Error {
 
 // h2front is the client's side of a stream.
 type h2front struct {
+	framed
 	httpSink
 	c *h2conn
 }
@@ -170,70 +169,28 @@ func (f *h2front) finalHead() {
 
 func (f *h2front) headSent() bool { return f.sent.Load() }
 
-// doomed means nothing here: the framing of other streams is not at stake.
-func (f *h2front) doomed() {}
-
-// stranded means nothing either: the rest of a body is reset.
-func (f *h2front) stranded() bool { return false }
-
 // Upgrade implements upstream.Sink; HTTP/2 has no upgrades (RFC 9113 §8.6).
 func (f *h2front) Upgrade() (net.Conn, []byte, error) { return nil, nil, http.ErrNotSupported }
 
 // h2source is the body of a stream.
 type h2source struct {
+	streamBody
 	r        *http.Request
-	limit    time.Duration
-	answered *atomic.Bool // streams both ways from then on: silence is no fault
-	timer    *time.Timer
 	trailers exchange.Fields
-	read     int64
-
-	mu   sync.Mutex
-	late bool
 }
 
+// Read implements upstream.Source.
 func (b *h2source) Read(p []byte) (int, error) {
-	if b.limit > 0 && !b.answered.Load() {
-		if b.timer == nil {
-			b.timer = time.AfterFunc(b.limit, b.expire)
-		} else {
-			b.timer.Reset(b.limit)
-		}
-	}
-	n, err := b.r.Body.Read(p)
-	b.read += int64(n)
-	if b.timer != nil {
-		b.timer.Stop()
-	}
-	switch err {
-	case nil:
-		return n, nil
-	case io.EOF:
+	n, err := b.streamBody.Read(p)
+	if err == io.EOF { //nolint:errorlint // io.Reader's own end
 		b.trailers.Reset()
 		for k, vals := range b.r.Trailer {
 			for _, v := range vals {
 				b.trailers.Add(k, v)
 			}
 		}
-		return n, io.EOF
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e := &upstream.Error{Reason: exchange.ClientGone, Err: err}
-	if b.late {
-		e.Reason = exchange.ReadTimeout
-	}
-	return n, e
-}
-
-func (b *h2source) expire() {
-	if b.answered.Load() {
-		return
-	}
-	b.mu.Lock()
-	b.late = true
-	b.mu.Unlock()
-	_ = b.r.Body.Close()
+	return n, err
 }
 
 // Complete implements upstream.Source; what is buffered in a stream cannot be seen.
@@ -245,12 +202,4 @@ func (b *h2source) Trailers() *exchange.Fields {
 		return nil
 	}
 	return &b.trailers
-}
-
-// Stop implements upstream.Source.
-func (b *h2source) Stop() {
-	if b.timer != nil {
-		b.timer.Stop()
-	}
-	_ = b.r.Body.Close()
 }

@@ -55,13 +55,15 @@ func readHead(br *bufio.Reader) (string, error) {
 	}
 }
 
-// say answers every request of a connection with text.
-func say(text string) func(int, net.Conn, *bufio.Reader) {
+// say answers every request of a connection with text, and sends its head to seen.
+func say(seen chan<- string, text string) func(int, net.Conn, *bufio.Reader) {
 	return func(_ int, c net.Conn, br *bufio.Reader) {
 		for {
-			if _, err := readHead(br); err != nil {
+			h, err := readHead(br)
+			if err != nil {
 				return
 			}
+			seen <- h
 			_, _ = io.WriteString(c, text)
 		}
 	}

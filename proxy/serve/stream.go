@@ -2,15 +2,14 @@ package serve
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
-	"github.com/sluice-edge/sluice/proxy/upstream"
 )
 
 // Stream is a stream of HTTP/2 whose frames another lane sends and receives: the loop lane's
@@ -38,7 +37,7 @@ func (s *Server) ServeStream(st Stream) {
 	f := &streamFront{st: st, s: s, ex: ex}
 	defer f.stop()
 	l := life{s: s, ex: ex, front: f}
-	src := &streamSource{st: st, f: f, limit: s.cfg.ReadTimeout}
+	src := &streamSource{streamBody{body: streamCloser{st}, limit: s.cfg.ReadTimeout, answered: &f.sent}, st}
 	if ex.Req.Framing != exchange.NoBody {
 		l.body = src
 	}
@@ -52,16 +51,17 @@ func (s *Server) ServeStream(st Stream) {
 
 // streamFront is the client's side of a Stream.
 type streamFront struct {
-	st Stream
-	s  *Server
-	ex *exchange.Exchange
+	framed
+	st   Stream
+	s    *Server
+	ex   *exchange.Exchange
+	sent atomic.Bool
 
 	mu      sync.Mutex // orders the flush timer and what is written
 	timer   *time.Timer
 	every   time.Duration // 0: flush at once
 	pending bool
 	dead    bool
-	sent    bool
 	noBody  bool
 	sized   bool
 	left    int64
@@ -91,9 +91,7 @@ func (f *streamFront) Head() error {
 		f.every = every
 	}
 	_, date := f.s.now()
-	f.mu.Lock()
-	f.sent = true
-	f.mu.Unlock()
+	f.sent.Store(true)
 	return f.st.Head(resp, date, f.noBody || f.sized && f.left == 0)
 }
 
@@ -161,62 +159,12 @@ func (f *streamFront) End(trailers *exchange.Fields) error {
 // Upgrade implements upstream.Sink; HTTP/2 has no upgrades (RFC 9113 §8.6).
 func (f *streamFront) Upgrade() (net.Conn, []byte, error) { return nil, nil, http.ErrNotSupported }
 
-func (f *streamFront) headSent() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.sent
-}
-
-func (f *streamFront) doomed() {}
-
-func (f *streamFront) stranded() bool { return false }
+func (f *streamFront) headSent() bool { return f.sent.Load() }
 
 // streamSource is the body of a Stream.
 type streamSource struct {
-	st    Stream
-	f     *streamFront
-	limit time.Duration
-	timer *time.Timer
-	read  int64
-
-	mu   sync.Mutex
-	late bool
-}
-
-// Read implements upstream.Source.
-func (b *streamSource) Read(p []byte) (int, error) {
-	if b.limit > 0 && !b.f.headSent() {
-		if b.timer == nil {
-			b.timer = time.AfterFunc(b.limit, b.expire)
-		} else {
-			b.timer.Reset(b.limit)
-		}
-	}
-	n, err := b.st.Read(p)
-	b.read += int64(n)
-	if b.timer != nil {
-		b.timer.Stop()
-	}
-	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader's own end
-		return n, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e := &upstream.Error{Reason: exchange.ClientGone, Err: err}
-	if b.late {
-		e.Reason = exchange.ReadTimeout
-	}
-	return n, e
-}
-
-func (b *streamSource) expire() {
-	if b.f.headSent() {
-		return // a stream both ways: silence is no fault
-	}
-	b.mu.Lock()
-	b.late = true
-	b.mu.Unlock()
-	b.st.Stop()
+	streamBody
+	st Stream
 }
 
 // Complete implements upstream.Source.
@@ -225,10 +173,11 @@ func (b *streamSource) Complete() bool { return b.st.Complete() }
 // Trailers implements upstream.Source.
 func (b *streamSource) Trailers() *exchange.Fields { return b.st.Trailers() }
 
-// Stop implements upstream.Source.
-func (b *streamSource) Stop() {
-	if b.timer != nil {
-		b.timer.Stop()
-	}
-	b.st.Stop()
+// streamCloser is a Stream as io.ReadCloser.
+type streamCloser struct{ Stream }
+
+// Close implements io.Closer.
+func (c streamCloser) Close() error {
+	c.Stop()
+	return nil
 }

@@ -26,7 +26,6 @@ type active struct {
 	// way, or -1. owner is who gave the endpoint.
 	attempt, asking int
 	owner           exchange.Releaser
-	head            bool // the answer's head has passed
 }
 
 // The kinds of a span, as OTLP numbers them.

@@ -63,7 +63,7 @@ func TestParseRequest(t *testing.T) {
 				t.Fatalf("ParseRequest = %d, %v; want %d", n, err, len(in))
 			}
 			got := want{r.Method, r.Proto, r.Host, r.Path, r.Query, r.Upgrade, r.HasQuery, r.KeepAlive, r.Expect100, r.Framing, r.Length, r.Fields.All()}
-			if got.fields == nil || len(got.fields) == 0 {
+			if len(got.fields) == 0 {
 				got.fields = nil
 			}
 			if !slices.Equal(got.fields, tt.want.fields) {
