@@ -350,13 +350,12 @@ func (l *loop) expired(t *timer) {
 		l.headExpired(cl)
 	case cBody:
 		l.bodyExpired(cl)
-	case cWait, cFlush:
+	case cWait, cFlush, cBridge:
 		l.kill(cl) // the write timeout
 	case cTunnel:
 		l.tunnelEnded(c)
 	case cFrames:
 		l.framesExpired(cl)
-	case cBridge:
 	default:
 		l.close(cl)
 	}

@@ -68,7 +68,7 @@ func (l *loop) bridge(s *client, body []byte) {
 		l.goOnStream(s)
 	}
 	s.ex, s.state, st.bridge, st.headDue = nil, cBridge, b, false
-	l.wheel.set(&s.timer, 0)
+	l.wheel.set(&s.timer, s.writeBy)
 	hand := s.entry.cfg.HandStream
 	l.g.helpers.Add(1)
 	go func() {
@@ -229,6 +229,9 @@ func (b *bridge) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.in) == 0 && !b.inEnd && !b.stopped && !b.dead {
+		if b.taken > 0 {
+			b.post() // many such streams could have the connection's window among them
+		}
 		b.moved.Wait()
 	}
 	switch {

@@ -93,6 +93,7 @@ func (l *loop) framesDrained(cl *client) {
 	l.windowsOpened(cl)
 	if !cl.dead {
 		l.touch(cl) // it may be over
+		l.proceed(cl)
 	}
 }
 
@@ -139,6 +140,7 @@ func (l *loop) framesExpired(cl *client) {
 		return
 	}
 	l.goAway(cl, h2.NoError)
+	l.wheel.set(&cl.timer, l.now+int64(lingerTime)) // it may not take even that
 }
 
 // leaveFrames ends a connection of HTTP/2 in good order, because the entry point ends.

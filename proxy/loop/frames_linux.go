@@ -24,6 +24,8 @@ const (
 	maxGather = 64 << 10
 	// defaultStreams is the number of concurrent streams where the entry point has none.
 	defaultStreams = 250
+	// maxBehind is how much may wait for a client from whom more is read.
+	maxBehind = 256 << 10
 	// keptClosed is of how many closed streams it is remembered that they were open.
 	keptClosed = 32
 )
@@ -118,6 +120,9 @@ func (cl *client) secure() *tlsSide {
 // readFrames takes what comes on a connection of HTTP/2.
 func (l *loop) readFrames(cl *client) {
 	l.startStreams(cl) // left by a fault
+	if cl.dead || l.behind(cl) {
+		return
+	}
 	b, own, r := l.more(cl)
 	switch r {
 	case again:
@@ -139,9 +144,15 @@ func (l *loop) framesRead(cl *client) {
 	l.startStreams(cl)
 	if !cl.dead && cl.state == cFrames {
 		l.framesTimer(cl)
-		l.proceed(cl)
+		if !l.behind(cl) {
+			l.proceed(cl)
+		}
 	}
 }
+
+// behind reports that the client leaves so much untaken that nothing more is read from it,
+// until it has: answers without a body know no windows.
+func (l *loop) behind(cl *client) bool { return len(cl.out) > maxBehind && !cl.hup }
 
 // takeFrames takes events off b and returns what is left.
 func (l *loop) takeFrames(cl *client, b []byte) []byte {
@@ -214,6 +225,10 @@ func (l *loop) acked(cl *client) *h2.Error {
 // refuseStream resets a stream that has done wrong, whether it is open or not.
 func (l *loop) refuseStream(cl *client, id uint32, c h2.Code) *h2.Error {
 	if s := cl.fr.find(id); s != nil {
+		// A client that makes us reset its streams is like one that resets them (CVE-2025-8671).
+		if !cl.fr.calm.Reset(l.second, int(cl.entry.streams())) {
+			return h2.ErrResets
+		}
 		s.st.gone = true
 		if ex := s.ex; ex != nil && !s.headSent {
 			ex.Reason = exchange.BadRequest
