@@ -130,6 +130,7 @@ func (l *loop) finished(cl *client, o exchange.Outcome) {
 	ex.RunDone()
 	cl.ex, cl.first = nil, nil
 	cl.tally = tally{}
+	cl.came.Reset()
 	l.putExchange(ex)
 }
 

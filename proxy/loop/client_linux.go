@@ -4,7 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
-	"github.com/sluice-edge/sluice/telemetry"
+	"github.com/sluice-edge/sluice/proxy/record"
 )
 
 // client is a connection from a client.
@@ -37,16 +37,14 @@ type client struct {
 	behind   []byte // what was read behind part, during ask
 
 	tally tally
-	asked []telemetry.Header // fields of the request that the record wants
+	came  record.Arrival
 }
 
 // tally is what the record needs beside the exchange.
 type tally struct {
 	reqBytes, respBytes, respHead, reqHead int64
-	originBytes, originAt, originTime      int64
+	originBytes, originAt                  int64
 	originStatus                           int
-	forwardedFor, method, upgrade          string
-	eventStream                            bool
 }
 
 const clientSlab = 32

@@ -50,7 +50,6 @@ type far struct {
 	fr  *http2.Framer
 	enc *hpack.Encoder
 	hb  bytes.Buffer
-	dec *hpack.Decoder
 }
 
 func dialFar(t *testing.T, addr string, set ...http2.Setting) *far {

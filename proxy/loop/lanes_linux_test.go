@@ -214,7 +214,7 @@ func TestContinue(t *testing.T) {
 		}
 		r.Body = io.NopCloser(io.LimitReader(br, 5))
 		b, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
 	})
 	ed := start(t, &fixed{eps: []*exchange.Endpoint{ep}}, nil)
 	try := func(path string, wantGo bool, want string) {

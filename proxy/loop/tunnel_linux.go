@@ -53,8 +53,8 @@ func (l *loop) slim(cl *client) {
 	}
 	full := cl.ex
 	cl.ex = full.Slim()
-	cl.tally.method, cl.tally.upgrade = cl.ex.Req.Method, cl.ex.Req.Upgrade
-	cl.tally.forwardedFor = strings.Clone(cl.tally.forwardedFor)
+	cl.came.Method, cl.came.Upgrade = cl.ex.Req.Method, cl.ex.Req.Upgrade
+	cl.came.ForwardedFor = strings.Clone(cl.came.ForwardedFor)
 	l.putExchange(full)
 }
 

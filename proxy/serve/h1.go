@@ -293,7 +293,8 @@ func (h *h1) exchange(run func(*life) bool) bool {
 		h.life = new(life)
 	}
 	l := h.life
-	*l = life{s: h.s, ex: ex, front: &h.ans, watch: h.watcher, asked: l.asked[:0]}
+	l.came.Reset()
+	*l = life{s: h.s, ex: ex, front: &h.ans, watch: h.watcher, came: l.came}
 	if h.body.framing != exchange.NoBody {
 		l.body = &h.body
 	}

@@ -6,9 +6,9 @@ import (
 	"net/http"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/record"
 	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/proxy/wire"
-	"github.com/sluice-edge/sluice/telemetry"
 )
 
 // front is the client's side of an exchange, of either protocol.
@@ -35,9 +35,7 @@ type life struct {
 	stopWatch func()
 	call      upstream.Call
 	// What the record needs from before the ops.
-	forwardedFor, upgrade, method string
-	eventStream                   bool
-	asked                         []telemetry.Header
+	came record.Arrival
 	// borrowed is set once handlers may keep strings of the exchange beyond its end.
 	borrowed bool
 }
@@ -69,7 +67,7 @@ func (l *life) begin(ctx context.Context) (cut bool) {
 func (l *life) run(ctx context.Context) (cut bool) {
 	ex := l.ex
 	ex.Ctx, ex.MayBlock = ctx, true
-	if l.method == "" {
+	if l.came.Method == "" {
 		l.arrive() // came from the loop lane
 	}
 	switch {

@@ -31,64 +31,12 @@ func (l *life) end(in, out, head, ended int64) {
 }
 
 // arrive notes what ops and forwarding rules change later.
-func (l *life) arrive() {
-	ex := l.ex
-	if ex.Req.PeerTrusted {
-		l.forwardedFor = ex.Req.Fields.Get("X-Forwarded-For")
-	}
-	if w := l.s.cfg.Wants; w.Request() {
-		for _, f := range ex.Req.Fields.All() {
-			if w.RequestHeader(f.Name) {
-				l.asked = append(l.asked, telemetry.Header{Name: f.Name, Value: f.Value})
-			}
-		}
-	}
-	l.eventStream = ex.Req.Fields.Get("Accept") == "text/event-stream"
-	l.upgrade = ex.Req.Upgrade
-	l.method = ex.Req.Method
-}
+func (l *life) arrive() { l.came.Note(&l.ex.Req, l.s.cfg.Wants) }
 
 func (l *life) fill(r *telemetry.Record) {
-	ex := l.ex
-	req := &ex.Req
-	r.EntryPoint, r.Reason = req.EntryPoint, string(ex.Reason)
-	if rt := ex.Route; rt != nil {
-		r.Router, r.Service = rt.Router, rt.Service
-		r.Internal, r.NoAccessLog, r.NoMetrics = rt.Internal, rt.NoAccessLog, rt.NoMetrics
-	}
-	if ep := ex.Backend.Endpoint; ep != nil {
-		r.ServerURL, r.ServerAddr = ep.URL, ep.Addr
-		if ex.Backend.Service != r.Service {
-			r.Balancer = ex.Backend.Service
-		}
-	}
-	r.Peer, r.ForwardedFor, r.User = req.Peer, l.forwardedFor, ex.Log.User
-	r.Method, r.Host, r.Target, r.Proto = l.method, req.Host, req.Target, req.Proto
-	r.TraceID, r.SpanID = ex.Log.TraceID, ex.Log.SpanID
-	r.Upgrade, r.EventStream = l.upgrade, l.eventStream
-	if t := req.TLS; t != nil {
-		r.TLSVersion, r.TLSCipher = t.Version, t.CipherSuite
-		if len(t.PeerCertificates) > 0 {
-			r.TLSClientSubject = t.PeerCertificates[0].Subject.String()
-		}
-	}
-	r.Status, r.OriginStatus, r.OriginBytes = ex.Resp.Status, l.call.OriginStatus, l.call.OriginBytes
-	r.Retries = ex.Log.Retries
-	r.Start = ex.Now
-	r.Duration = time.Now().UnixNano() - ex.Now
-	r.OriginDuration = l.call.OriginDuration
-	r.RequestHeaders = append(r.RequestHeaders, l.asked...)
-	if w := l.s.cfg.Wants; w.Response() {
-		for _, f := range ex.Resp.Fields.All() {
-			if w.ResponseHeader(f.Name) {
-				h := telemetry.Header{Name: f.Name, Value: f.Value}
-				r.ResponseHeaders = append(r.ResponseHeaders, h)
-				if l.call.OriginStatus != 0 {
-					r.OriginHeaders = append(r.OriginHeaders, h)
-				}
-			}
-		}
-	}
+	l.came.Fill(r, l.ex, l.s.cfg.Wants, l.call.OriginStatus)
+	r.Duration = time.Now().UnixNano() - l.ex.Now
+	r.OriginBytes, r.OriginDuration = l.call.OriginBytes, l.call.OriginDuration
 }
 
 // refusal is a request that was never understood: it only counts.
