@@ -32,12 +32,8 @@ type lease struct {
 // to a fraction of ttl.
 func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (store.Lease, error) {
 	l := &lease{s: s, path: filepath.Join(s.dir, locksDir, lockName(name)), holder: rand.Text()}
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		got := false
-		err := s.guarded(func() error {
+	err := store.Await(ctx, lockPoll, func() (got bool, err error) {
+		err = s.guarded(func() error {
 			h, err := l.read()
 			if err != nil || h.Holder != "" && time.Now().Before(h.Until) {
 				return err
@@ -45,18 +41,12 @@ func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (store
 			got = true
 			return l.write(ttl)
 		})
-		if err != nil {
-			return nil, err
-		}
-		if got {
-			return l, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(lockPoll):
-		}
+		return got, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return l, nil
 }
 
 func lockName(name string) string { return "lock." + sealed{}.path(name)[:40] }

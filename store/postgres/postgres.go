@@ -241,23 +241,14 @@ type lease struct {
 // Lock implements store.Store.
 func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (store.Lease, error) {
 	l := &lease{s, name, rand.Text()}
-	for {
-		got, err := l.exec(ctx, `INSERT INTO `+s.table+`_locks AS l (name, holder, until) VALUES ($1, $2, clock_timestamp() + $3)
+	err := store.Await(ctx, lockPoll, func() (bool, error) {
+		return l.exec(ctx, `INSERT INTO `+s.table+`_locks AS l (name, holder, until) VALUES ($1, $2, clock_timestamp() + $3)
 ON CONFLICT (name) DO UPDATE SET holder = EXCLUDED.holder, until = EXCLUDED.until WHERE l.until < clock_timestamp()`, l.name, l.holder, ttl)
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil:
-			return nil, err
-		case got:
-			return l, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(lockPoll):
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
+	return l, nil
 }
 
 // exec reports whether the statement changed a row.

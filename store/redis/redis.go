@@ -162,22 +162,13 @@ type lease struct {
 // Lock implements store.Store.
 func (s *Store) Lock(ctx context.Context, name string, ttl time.Duration) (store.Lease, error) {
 	l := &lease{s, s.lock + name, rand.Text()}
-	for {
-		ok, err := s.c.SetNX(ctx, l.name, l.holder, ttl).Result()
-		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
-		case err != nil:
-			return nil, err
-		case ok:
-			return l, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(lockPoll):
-		}
+	err := store.Await(ctx, lockPoll, func() (bool, error) {
+		return s.c.SetNX(ctx, l.name, l.holder, ttl).Result()
+	})
+	if err != nil {
+		return nil, err
 	}
+	return l, nil
 }
 
 // A lock is changed only by who holds it, in one step. The text is what EVAL takes.
