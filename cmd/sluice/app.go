@@ -17,6 +17,18 @@ type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
+// answered ends a command that answers by its exit code: with 2 where it could not find out.
+func (p *program) answered(code int, err error) error {
+	switch {
+	case err != nil:
+		fmt.Fprintln(p.stderr, "sluice: "+err.Error())
+		return exitCode(2)
+	case code != 0:
+		return exitCode(code)
+	}
+	return nil
+}
+
 // main runs one command and returns the exit code: 0, or 1 for an error.
 func (p *program) main(ctx context.Context, args []string) int {
 	app := p.app()

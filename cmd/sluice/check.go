@@ -32,17 +32,7 @@ func (p *program) checkCommand() *cli.Command {
 			&cli.StringFlag{Name: "format", Value: "text", Usage: strings.Join(check.Formats(), ", ")},
 			&cli.BoolFlag{Name: "strict", Usage: "count warnings as errors"},
 		},
-		Action: func(c *cli.Context) error {
-			code, err := p.check(c)
-			if err != nil {
-				fmt.Fprintln(p.stderr, "sluice: "+err.Error())
-				return exitCode(2)
-			}
-			if code != 0 {
-				return exitCode(code)
-			}
-			return nil
-		},
+		Action: func(c *cli.Context) error { return p.answered(p.check(c)) },
 	}
 }
 

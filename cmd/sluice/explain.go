@@ -39,17 +39,7 @@ func (p *program) explainCommand() *cli.Command {
 			&cli.StringFlag{Name: "configFile", Usage: "static configuration `FILE` that says where the API is"},
 			&cli.BoolFlag{Name: "json", Usage: "print the answer of the API"},
 		},
-		Action: func(c *cli.Context) error {
-			code, err := p.explain(c)
-			if err != nil {
-				fmt.Fprintln(p.stderr, "sluice: "+err.Error())
-				return exitCode(2)
-			}
-			if code != 0 {
-				return exitCode(code)
-			}
-			return nil
-		},
+		Action: func(c *cli.Context) error { return p.answered(p.explain(c)) },
 	}
 }
 

@@ -263,6 +263,12 @@ func (s *stateful) sticky(t *testing.T) func(*testing.T) {
 // echo serves connections that give back what they get.
 func echo(t *testing.T) string {
 	t.Helper()
+	return accept(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+}
+
+// accept gives each connection to serve, and closes it behind that.
+func accept(t *testing.T, serve func(c net.Conn)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -275,8 +281,8 @@ func echo(t *testing.T) string {
 				return
 			}
 			go func() {
-				_, _ = io.Copy(c, c)
-				_ = c.Close()
+				defer func() { _ = c.Close() }()
+				serve(c)
 			}()
 		}
 	}()

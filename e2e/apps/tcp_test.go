@@ -30,33 +30,18 @@ tcp:
 // first accepts connections and answers each with the line "N bytes: " and what came first.
 func first(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	return accept(t, func(c net.Conn) {
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		var got []byte
+		buf := make([]byte, 256)
+		for !strings.HasSuffix(string(got), "hello\n") {
+			n, err := c.Read(buf)
+			if got = append(got, buf[:n]...); err != nil {
 				return
 			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-				var got []byte
-				buf := make([]byte, 256)
-				for !strings.HasSuffix(string(got), "hello\n") {
-					n, err := c.Read(buf)
-					if got = append(got, buf[:n]...); err != nil {
-						return
-					}
-				}
-				_, _ = fmt.Fprintf(c, "%q\n", got)
-			}()
 		}
-	}()
-	return l.Addr().String()
+		_, _ = fmt.Fprintf(c, "%q\n", got)
+	})
 }
 
 // TestTCPServerLearnsTheClient: a server behind a TCP route reads who connected, and where
