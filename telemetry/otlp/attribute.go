@@ -28,38 +28,38 @@ func Valid(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
+// openAttr begins an attribute; at and v are for Close.
+func openAttr(b []byte, field int, key string) (_ []byte, at, v int) {
+	b, at = Open(b, field)
+	b = AppendString(b, 1, key)
+	b, v = Open(b, 2)
+	return b, at, v
+}
+
 // AppendAttr appends an attribute as field of a message: "attributes" of a span or a data point.
 func AppendAttr(b []byte, field int, key, value string) []byte {
-	b, at := Open(b, field)
-	b = AppendString(b, 1, key)
-	b, v := Open(b, 2)
+	b, at, v := openAttr(b, field, key)
 	b = AppendString(b, anyString, Valid(value))
 	return Close(Close(b, v), at)
 }
 
 // AppendIntAttr appends an attribute that is a whole number.
 func AppendIntAttr(b []byte, field int, key string, value int64) []byte {
-	b, at := Open(b, field)
-	b = AppendString(b, 1, key)
-	b, v := Open(b, 2)
+	b, at, v := openAttr(b, field, key)
 	b = AppendUint(b, anyInt, uint64(value))
 	return Close(Close(b, v), at)
 }
 
 // AppendDoubleAttr appends an attribute that is a number.
 func AppendDoubleAttr(b []byte, field int, key string, value float64) []byte {
-	b, at := Open(b, field)
-	b = AppendString(b, 1, key)
-	b, v := Open(b, 2)
+	b, at, v := openAttr(b, field, key)
 	b = AppendDouble(b, anyDouble, value)
 	return Close(Close(b, v), at)
 }
 
 // AppendBoolAttr appends an attribute that is true or false.
 func AppendBoolAttr(b []byte, field int, key string, value bool) []byte {
-	b, at := Open(b, field)
-	b = AppendString(b, 1, key)
-	b, v := Open(b, 2)
+	b, at, v := openAttr(b, field, key)
 	n := uint64(0)
 	if value {
 		n = 1
@@ -70,9 +70,7 @@ func AppendBoolAttr(b []byte, field int, key string, value bool) []byte {
 
 // AppendListAttr appends an attribute that is a list of texts.
 func AppendListAttr(b []byte, field int, key string, values []string) []byte {
-	b, at := Open(b, field)
-	b = AppendString(b, 1, key)
-	b, v := Open(b, 2)
+	b, at, v := openAttr(b, field, key)
 	b, list := Open(b, anyArray)
 	for _, s := range values {
 		var one int
