@@ -17,9 +17,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/cli/cli/connhelper"
 	"github.com/docker/docker/client"
-	"github.com/docker/docker/errdefs"
 	"github.com/docker/go-connections/sockets"
 	"github.com/docker/go-connections/tlsconfig"
 	"github.com/sluice-edge/sluice/config"
@@ -181,7 +181,7 @@ func Unreachable(endpoint string, err error) config.Problem {
 		p.Suggestion = "remove DOCKER_API_VERSION, so that the version is negotiated"
 	case strings.Contains(text, "connection refused") || strings.Contains(text, "Is the docker daemon running"):
 		p.Suggestion = "start the engine; it is asked again until it answers"
-	case errdefs.IsForbidden(err):
+	case errdefs.IsPermissionDenied(err):
 		p.Suggestion = "let the socket proxy allow GET on events, containers, networks, version and _ping"
 	case strings.Contains(text, "malformed HTTP response"), strings.Contains(text, "HTTPS server"):
 		p.Suggestion = "the engine probably wants TLS: set tls.ca, tls.cert and tls.key"

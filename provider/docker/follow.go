@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
-	"github.com/docker/docker/client"
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/provider/labels"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -295,7 +295,7 @@ func (s *session) inspect(ctx context.Context, id string) (*item, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.p.timeout())
 	defer cancel()
 	r, err := s.cli.ContainerInspect(ctx, id)
-	if client.IsErrNotFound(err) {
+	if errdefs.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
@@ -143,7 +144,7 @@ func (s *session) list(ctx context.Context) error {
 			defer cancel()
 			r, err := s.cli.ContainerInspect(ictx, c.id)
 			switch {
-			case client.IsErrNotFound(err):
+			case errdefs.IsNotFound(err):
 				mu.Lock()
 				delete(items, c.id)
 				mu.Unlock()
@@ -193,7 +194,7 @@ func (s *session) bases(ctx context.Context) error {
 		ictx, cancel := context.WithTimeout(ctx, s.p.timeout())
 		r, err := s.cli.ContainerInspect(ictx, b.id)
 		cancel()
-		if client.IsErrNotFound(err) {
+		if errdefs.IsNotFound(err) {
 			continue
 		}
 		if err != nil {

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
-	"github.com/docker/docker/errdefs"
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/provider/labels"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -234,7 +233,7 @@ func (s *session) startOne(ctx context.Context, c *item) error {
 	defer cancel()
 	r, err := s.cli.ContainerInspect(ctx, c.id)
 	switch {
-	case client.IsErrNotFound(err):
+	case errdefs.IsNotFound(err):
 		return nil
 	case err != nil:
 		return orderError(c, "asked about", err)
@@ -245,7 +244,7 @@ func (s *session) startOne(ctx context.Context, c *item) error {
 	default:
 		err = s.cli.ContainerStart(ctx, c.id, container.StartOptions{})
 	}
-	if client.IsErrNotFound(err) || errdefs.IsNotModified(err) {
+	if errdefs.IsNotFound(err) || errdefs.IsNotModified(err) {
 		return nil
 	}
 	return orderError(c, "started", err)
@@ -304,7 +303,7 @@ func (s *session) stopOne(ctx context.Context, c *item, pause bool) error {
 		return orderError(c, "paused", s.cli.ContainerPause(ctx, c.id))
 	}
 	err := s.cli.ContainerStop(ctx, c.id, container.StopOptions{})
-	if client.IsErrNotFound(err) || errdefs.IsNotModified(err) {
+	if errdefs.IsNotFound(err) || errdefs.IsNotModified(err) {
 		return nil
 	}
 	return orderError(c, "stopped", err)
@@ -334,7 +333,7 @@ func (e *OrderError) Unwrap() error { return e.Err }
 
 // Suggestion is what to do about it.
 func (e *OrderError) Suggestion() string {
-	if errdefs.IsForbidden(e.Err) || errdefs.IsUnauthorized(e.Err) {
+	if errdefs.IsPermissionDenied(e.Err) || errdefs.IsUnauthorized(e.Err) {
 		return "let the socket proxy allow POST on containers (start, stop, pause, unpause) and, for Swarm, on services (update); or remove the labels sluice.idle"
 	}
 	return "see what the engine says; the next request tries again"

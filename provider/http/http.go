@@ -223,32 +223,9 @@ func (p *Provider) source() string {
 
 // decode gives the configuration, or nil and why the document cannot be used.
 func (p *Provider) decode(kind string, body []byte) (*config.Dynamic, []config.Problem) {
-	dyn := &config.Dynamic{}
-	problems, err := decode.File("document"+kind, body, dyn)
-	var de *decode.Error
-	switch {
-	case errors.As(err, &de):
-		problems = append(problems, de.Problems...)
-	case err != nil:
-		problems = append(problems, config.Problem{Code: config.CodeUnreadable, Severity: config.Error, Text: err.Error()})
-	}
-	bad := slices.ContainsFunc(problems, func(q config.Problem) bool { return q.Severity != config.Warning })
-	for i := range problems {
-		problems[i].Source = "endpoint " + p.source() + place(problems[i].Source)
-	}
-	if bad {
+	dyn, problems := decode.Document("endpoint "+p.source(), kind, body)
+	if dyn == nil {
 		p.log.Warn().Str("endpoint", p.source()).Int("problems", len(problems)).Msg("document cannot be used, keeping the one before")
-		return nil, problems
 	}
 	return dyn, problems
-}
-
-// place keeps ":LINE:COLUMN" of "file document.yaml:LINE:COLUMN".
-func place(source string) string {
-	for i := range len(source) {
-		if source[i] == ':' {
-			return source[i:]
-		}
-	}
-	return ""
 }

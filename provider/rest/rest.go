@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +104,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d := document{at: time.Now(), taken: make(chan struct{})}
-	if d.dyn, d.problems = decodeDocument(extension(r.Header.Get("Content-Type")), body); d.dyn == nil {
+	if d.dyn, d.problems = decode.Document("document", extension(r.Header.Get("Content-Type")), body); d.dyn == nil {
 		var text strings.Builder
 		for _, q := range d.problems {
 			text.WriteString(q.String() + "\n")
@@ -154,28 +153,4 @@ func extension(contentType string) string {
 		return ".toml"
 	}
 	return ".json"
-}
-
-// decodeDocument gives the configuration, or nil and why it cannot be used.
-func decodeDocument(kind string, body []byte) (*config.Dynamic, []config.Problem) {
-	dyn := &config.Dynamic{}
-	problems, err := decode.File("document"+kind, body, dyn)
-	var de *decode.Error
-	switch {
-	case errors.As(err, &de):
-		problems = append(problems, de.Problems...)
-	case err != nil:
-		problems = append(problems, config.Problem{Code: config.CodeUnreadable, Severity: config.Error, Text: err.Error()})
-	}
-	for i := range problems {
-		if _, place, ok := strings.Cut(problems[i].Source, ":"); ok {
-			problems[i].Source = "document:" + place
-		} else {
-			problems[i].Source = "document"
-		}
-	}
-	if slices.ContainsFunc(problems, func(q config.Problem) bool { return q.Severity != config.Warning }) {
-		return nil, problems
-	}
-	return dyn, problems
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -333,7 +334,7 @@ func (s *session) some(ctx context.Context, now time.Time, touched map[string]ti
 	}
 	var tasks []swarm.Task
 	if len(services) > 0 {
-		if tasks, err = s.cli.TaskList(ctx, swarm.TaskListOptions{Filters: g}); err != nil && !client.IsErrNotFound(err) {
+		if tasks, err = s.cli.TaskList(ctx, swarm.TaskListOptions{Filters: g}); err != nil && !errdefs.IsNotFound(err) {
 			return false, err
 		}
 	}

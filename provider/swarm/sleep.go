@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
-	"github.com/docker/docker/client"
 	"github.com/sluice-edge/sluice/provider"
 	"github.com/sluice-edge/sluice/provider/docker"
 	"github.com/sluice-edge/sluice/provider/labels"
@@ -244,7 +244,7 @@ func (s *session) scale(ctx context.Context, m member, up bool) error {
 	what := "service " + m.name + " cannot be scaled"
 	for range attempts {
 		svc, _, err := s.cli.ServiceInspectWithRaw(ctx, m.id, swarm.ServiceInspectOptions{})
-		if client.IsErrNotFound(err) {
+		if errdefs.IsNotFound(err) {
 			return nil
 		}
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -49,7 +50,7 @@ func open(t *testing.T) *lab {
 	}
 	t.Cleanup(func() {
 		for range 50 {
-			if err := l.cli.NetworkRemove(context.Background(), r.ID); err == nil || client.IsErrNotFound(err) {
+			if err := l.cli.NetworkRemove(context.Background(), r.ID); err == nil || errdefs.IsNotFound(err) {
 				return
 			}
 			time.Sleep(200 * time.Millisecond)
