@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,30 +74,12 @@ func engine(t *testing.T) *testdocker.Engine {
 	return e
 }
 
-// log collects what a process writes.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // router is a running process of the binary under test.
 type router struct {
 	*testnet.Client // of the entry point web
 	API             *testnet.Client
 	Addr            string // of the entry point web
-	Log             *log
+	Log             *testnet.Output
 
 	t       *testing.T
 	apiAddr string
@@ -112,7 +93,7 @@ type router struct {
 // containers whose labels come from router.labels, and waits until it is up.
 func startRouter(t *testing.T, e *testdocker.Engine, args ...string) *router {
 	t.Helper()
-	r := &router{t: t, e: e, Addr: testnet.FreeAddr(t), Log: &log{}, done: make(chan struct{})}
+	r := &router{t: t, e: e, Addr: testnet.FreeAddr(t), Log: &testnet.Output{}, done: make(chan struct{})}
 	api := testnet.FreeAddr(t)
 	r.apiAddr = api
 	r.Client, r.API = testnet.NewClient(r.Addr), testnet.NewClient(api)
@@ -134,7 +115,7 @@ func startRouter(t *testing.T, e *testdocker.Engine, args ...string) *router {
 func (r *router) restart() *router {
 	r.t.Helper()
 	n := *r
-	n.Log, n.done, n.Client, n.API = &log{}, make(chan struct{}), testnet.NewClient(r.Addr), testnet.NewClient(r.apiAddr)
+	n.Log, n.done, n.Client, n.API = &testnet.Output{}, make(chan struct{}), testnet.NewClient(r.Addr), testnet.NewClient(r.apiAddr)
 	n.cmd = exec.Command(r.cmd.Args[0], r.cmd.Args[1:]...)
 	return n.start()
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/config/decode"
 	"github.com/sluice-edge/sluice/internal/testacme"
+	"github.com/sluice-edge/sluice/internal/testnet"
 )
 
 func TestMain(m *testing.M) {
@@ -34,30 +34,12 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// output is a log that may be read while it is written.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // edge is a running Server whose configuration is in files.
 type edge struct {
 	*Server
 	t               *testing.T
 	static, dynamic string
-	log             *output
+	log             *testnet.Output
 	stop            context.CancelFunc
 	ended           chan error
 }
@@ -74,7 +56,7 @@ func both(t *testing.T, f func(t *testing.T, lane string)) {
 func build(t *testing.T, lane, static, dynamic string, more ...func(*Options)) (*edge, error) {
 	t.Helper()
 	dir := t.TempDir()
-	e := &edge{t: t, static: filepath.Join(dir, "sluice.yml"), dynamic: filepath.Join(dir, "dynamic.yml"), log: &output{}, ended: make(chan error, 1)}
+	e := &edge{t: t, static: filepath.Join(dir, "sluice.yml"), dynamic: filepath.Join(dir, "dynamic.yml"), log: &testnet.Output{}, ended: make(chan error, 1)}
 	fill := func(text string) string {
 		return strings.NewReplacer("DYNAMIC", e.dynamic, "LANE", lane, "DIR", dir).Replace(text)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-edge/sluice/internal/testnet"
 )
 
 const plain = `
@@ -150,7 +152,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 			}
 		}
 		var after int
-		e := &edge{t: t, log: &output{}}
+		e := &edge{t: t, log: &testnet.Output{}}
 		e.eventually(fmt.Sprintf("no more than %d descriptors", before), func() bool { after = count(); return after <= before })
 	})
 }

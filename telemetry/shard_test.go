@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/internal/testnet"
 )
 
 func sample() Record {
@@ -225,23 +226,8 @@ func TestSequentialRequestsOfTwoLoops(t *testing.T) {
 	}
 }
 
-// syncBuffer is a buffer for several goroutines.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
+// syncBuffer is a buffer for several goroutines, whose lines are counted.
+type syncBuffer struct{ testnet.Output }
 
 func (b *syncBuffer) count() int { return strings.Count(b.String(), "\n") }
 

@@ -1,7 +1,6 @@
 package lanes
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,25 +25,8 @@ var names = [2]string{"auto", "handler"}
 type edge struct {
 	lane string
 	addr map[string]string // entry point -> address
-	log  *buffer
+	log  *testnet.Output
 	stop func()
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // entryPoints are those of every edge, with their options.
@@ -84,7 +66,7 @@ func startEdge(t testing.TB, lane, dynamic string, more ...string) *edge {
 }
 
 func tryEdge(t testing.TB, lane string, args []string) (*edge, error) {
-	e := &edge{lane: lane, addr: freeAddrs(t), log: new(buffer)}
+	e := &edge{lane: lane, addr: freeAddrs(t), log: new(testnet.Output)}
 	for name, options := range entryPoints {
 		args = append(args, "--entryPoints."+name+".address="+e.addr[name])
 		for _, o := range options {
