@@ -510,7 +510,14 @@ type AccessLog struct {
 	// DualOutput writes the log beside sending it by OTLP.
 	DualOutput bool `json:"dualOutput,omitempty"`
 	// OTLP sends the log to a collector; experimental.otlplogs must be set.
-	OTLP *OTLPLogs `json:"otlp,omitempty" cfg:"empty"`
+	OTLP   *OTLPLogs        `json:"otlp,omitempty" cfg:"empty"`
+	Sluice *AccessLogSluice `json:"sluice,omitempty"`
+}
+
+// AccessLogSluice is what the reference's access log does not have.
+type AccessLogSluice struct {
+	// TCP adds a line for each connection that a TCP router took, at its end.
+	TCP bool `json:"tcp,omitempty"`
 }
 
 // SetDefaults sets the common format and default fields.

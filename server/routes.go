@@ -41,7 +41,7 @@ func (s *Server) publishLocked(m *provider.Merged) {
 	problems := s.certs.Update(tlsOf(m.Config), t.HostOptions(), t.Runtime.At)
 	t.Runtime.Problems = slices.Concat(t.Runtime.Problems, problems, s.unreadyProblems(), s.keeper.Problems(), s.notices)
 	s.table.Store(t)
-	s.points.Load().publish(t, s.traced)
+	s.points.Load().publish(t, s.hub, s.traced)
 	s.lane.sweep()
 	s.client.Sweep()
 	if rebuilt := t.Rebuilt(); rebuilt != nil {

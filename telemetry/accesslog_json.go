@@ -18,6 +18,7 @@ type lineOfJSON struct {
 func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) []byte {
 	l := lineOfJSON{append(dst, '{'), f}
 	l.client(r)
+	l.user(r)
 	l.number(fDownstreamContentSize, r.downstreamSize())
 	l.number(fDownstreamStatus, int64(r.Status))
 	l.number(fDuration, r.Duration)
@@ -39,11 +40,7 @@ func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) [
 	l.b = f.jsonHeaders(l.b, "origin_", r.OriginHeaders)
 	l.b = f.jsonHeaders(l.b, "request_", r.RequestHeaders)
 	l.text(fSpanIDNew, r.SpanID)
-	l.b = append(l.b, `"time":"`...)
-	c.set(floorSecond(r.Start + r.Duration))
-	l.b = append(l.b, c.local...)
-	l.b = append(l.b, c.zone...)
-	l.b = append(l.b, '"', ',')
+	l.end(r, c)
 	l.text(fTraceIDNew, r.TraceID)
 	l.b[len(l.b)-1] = '}'
 	return append(l.b, '\n')
@@ -98,6 +95,9 @@ func (l *lineOfJSON) client(r *Record) {
 		l.plain(fClientHost, host)
 	}
 	l.plain(fClientPort, port)
+}
+
+func (l *lineOfJSON) user(r *Record) {
 	if r.User == "" {
 		l.text(fClientUsername, "-")
 	} else {
@@ -161,6 +161,15 @@ func (l *lineOfJSON) start(r *Record, c *clock) {
 		b := append(append(l.b, l.f.quoted[fStartUTC]...), c.utc...)
 		l.b = append(append(b, nano...), 'Z', '"', ',')
 	}
+}
+
+// end tells when the line was made.
+func (l *lineOfJSON) end(r *Record, c *clock) {
+	l.b = append(l.b, `"time":"`...)
+	c.set(floorSecond(r.Start + r.Duration))
+	l.b = append(l.b, c.local...)
+	l.b = append(l.b, c.zone...)
+	l.b = append(l.b, '"', ',')
 }
 
 func (l *lineOfJSON) tls(r *Record) {

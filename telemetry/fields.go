@@ -13,7 +13,9 @@ import (
 type field uint8
 
 const (
-	fClientAddr field = iota
+	fBytesFromClient field = iota
+	fBytesToClient
+	fClientAddr
 	fClientHost
 	fClientPort
 	fClientUsername
@@ -37,6 +39,7 @@ const (
 	fRequestScheme
 	fRetryAttempts
 	fRouterName
+	fServerName
 	fServiceAddr
 	fServiceName
 	fServiceURL
@@ -48,6 +51,7 @@ const (
 	fTLSVersion
 	fTraceID
 	fEntryPointName
+	fProtocol
 	fSpanIDNew
 	fTraceIDNew
 	fieldCount
@@ -57,14 +61,14 @@ const (
 // trace fields stand twice: the reference keeps its old spellings beside the new ones.
 func fieldNames() [fieldCount]string {
 	return [fieldCount]string{
-		"ClientAddr", "ClientHost", "ClientPort", "ClientUsername",
+		"BytesFromClient", "BytesToClient", "ClientAddr", "ClientHost", "ClientPort", "ClientUsername",
 		"DownstreamContentSize", "DownstreamStatus", "Duration", "GzipRatio",
 		"OriginContentSize", "OriginDuration", "OriginStatus", "Overhead", "Reason",
 		"RequestAddr", "RequestContentSize", "RequestCount", "RequestHost", "RequestMethod",
 		"RequestPath", "RequestPort", "RequestProtocol", "RequestScheme", "RetryAttempts",
-		"RouterName", "ServiceAddr", "ServiceName", "ServiceURL", "SpanId",
+		"RouterName", "ServerName", "ServiceAddr", "ServiceName", "ServiceURL", "SpanId",
 		"StartLocal", "StartUTC", "TLSCipher", "TLSClientSubject", "TLSVersion", "TraceId",
-		"entryPointName", "span_id", "trace_id",
+		"entryPointName", "protocol", "span_id", "trace_id",
 	}
 }
 

@@ -69,6 +69,10 @@ type Record struct {
 	// yes, in any order: of the request as it came, of the server's answer, of the client's.
 	RequestHeaders, OriginHeaders, ResponseHeaders []Header
 
+	// Connection marks a TCP connection that a TCP router took (Hub.Connection): Host is its
+	// server name or "", Status what HTTP would have answered for its Reason, RequestBytes and
+	// ResponseBytes what the client sent and got. Method, Target and Proto are not looked at.
+	Connection bool
 	// Internal marks requests to the edge itself (API, ping, metrics); they are left out
 	// unless addInternals says otherwise.
 	Internal bool

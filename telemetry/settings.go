@@ -13,6 +13,7 @@ type settings struct {
 	filter       filter
 	output       *output
 	logInternals bool
+	logTCP       bool // connections of TCP routers
 	// quiet and unmeasured are entry points whose observability is off.
 	quiet, unmeasured map[string]bool
 	entryPoints       []connectionKey
@@ -65,6 +66,7 @@ func (h *Hub) Prepare(s *config.Static) (apply, discard func(), err error) {
 
 func (h *Hub) readAccessLog(c *config.AccessLog, next, was *settings) (err error) {
 	next.logInternals = c.AddInternals
+	next.logTCP = c.Sluice != nil && c.Sluice.TCP
 	if next.format, err = newFormat(c); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
@@ -13,6 +14,8 @@ import (
 type Guard interface {
 	Enter(peer netip.Addr) bool
 	Leave(peer netip.Addr)
+	// Reason is why it refuses.
+	Reason() exchange.Reason
 }
 
 // Guard builds a TCP middleware. Counts of connections go on where the name stays.
@@ -53,6 +56,8 @@ func (a allowList) Enter(peer netip.Addr) bool { return wire.InNetworks(a, peer)
 
 func (a allowList) Leave(netip.Addr) {}
 
+func (a allowList) Reason() exchange.Reason { return exchange.IPDenied }
+
 // flights counts open connections by client.
 type flights struct {
 	mu   sync.Mutex
@@ -81,3 +86,5 @@ func (f *inFlight) Leave(peer netip.Addr) {
 		delete(f.open, peer)
 	}
 }
+
+func (f *inFlight) Reason() exchange.Reason { return exchange.InFlightLimit }

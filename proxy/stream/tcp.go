@@ -13,7 +13,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/wire"
+	"github.com/sluice-edge/sluice/telemetry"
 )
 
 // Conn is a connection as a route gets it.
@@ -29,6 +31,9 @@ type Conn struct {
 	ALPN []string
 	// Postgres is set where the client asked for TLS in PostgreSQL's way and was told to go on.
 	Postgres bool
+	// EntryPoint is its name, and Records is told of the connection at its end; nil tells nobody.
+	EntryPoint string
+	Records    Records
 }
 
 // PostgresTLS is what a PostgreSQL client sends to ask for TLS: a length of 8 and the code
@@ -60,8 +65,19 @@ const (
 // ServeTCP serves c to its end; it owns it.
 func (r *Route) ServeTCP(c Conn) {
 	defer func() { _ = c.Close() }()
+	began := time.Now()
+	note := telemetry.Record{
+		Connection: true, EntryPoint: c.EntryPoint, Router: r.Router, Service: r.Service, Peer: c.Peer, Host: c.SNI,
+	}
+	reason := r.take(&c, &note)
+	c.tell(&note, began, reason)
+}
+
+// take serves c to its end and notes what is to be told of it. It returns why c did not
+// reach a server.
+func (r *Route) take(c *Conn, note *telemetry.Record) exchange.Reason {
 	if r.Broken {
-		return
+		return exchange.RouterBroken
 	}
 	peer := c.Peer.Addr().Unmap()
 	for i, g := range r.Guards {
@@ -70,7 +86,7 @@ func (r *Route) ServeTCP(c Conn) {
 			for _, g := range r.Guards[:i] {
 				g.Leave(peer)
 			}
-			return
+			return g.Reason()
 		}
 	}
 	defer func() {
@@ -84,16 +100,22 @@ func (r *Route) ServeTCP(c Conn) {
 	}
 	if s == nil {
 		r.Log.Debug().Str("serviceName", r.Service).Msg("no TCP server is up")
-		return
+		if b, ok := r.To.(*Balancer); ok && len(b.servers) == 0 {
+			return exchange.NoServer
+		}
+		return exchange.NoServerUp
 	}
 	s.enter()
 	defer s.leave()
-	if err := r.serve(&c, s); err != nil {
+	note.ServerAddr = s.Address
+	if err := r.serve(c, s, note); err != nil {
 		r.Log.Debug().Err(err).Str("serviceName", r.Service).Str("serverURL", s.Address).Msg("TCP connection ended")
+		return reasonOf(err)
 	}
+	return exchange.NoReason
 }
 
-func (r *Route) serve(c *Conn, s *Server) error {
+func (r *Route) serve(c *Conn, s *Server, note *telemetry.Record) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	client := net.Conn(c.Conn)
@@ -101,8 +123,9 @@ func (r *Route) serve(c *Conn, s *Server) error {
 		tc := tls.Server(&Replay{Conn: c.Conn, First: c.Buffered}, &tls.Config{GetConfigForClient: r.Terminate, MinVersion: tls.VersionTLS12})
 		_ = c.Conn.SetDeadline(time.Now().Add(handshakeTimeout))
 		if err := tc.HandshakeContext(ctx); err != nil {
-			return err
+			return notShaken(err)
 		}
+		noteTLS(note, tc.ConnectionState())
 		_ = c.Conn.SetDeadline(time.Time{})
 		client, c.Buffered = tc, nil
 	}
@@ -118,7 +141,7 @@ func (r *Route) serve(c *Conn, s *Server) error {
 	if delay >= 0 {
 		delay = max(delay, minHalfOpen)
 	}
-	Pipe(client, server, c.Buffered, delay)
+	note.RequestBytes, note.ResponseBytes = Pipe(client, server, c.Buffered, delay)
 	return nil
 }
 
@@ -137,7 +160,7 @@ func (r *Route) greet(c *Conn, server net.Conn) error {
 		return err
 	}
 	if b[0] != 'S' {
-		return errors.New("the PostgreSQL server does not offer TLS")
+		return ended(exchange.UpstreamTLS, errors.New("the PostgreSQL server does not offer TLS"))
 	}
 	return server.SetDeadline(time.Time{})
 }
@@ -149,7 +172,7 @@ func dial(ctx context.Context, s *Server, addr string, peer, local netip.AddrPor
 	d := net.Dialer{Timeout: tr.DialTimeout, KeepAlive: tr.KeepAlive}
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, err
+		return nil, notDialed(ctx, err)
 	}
 	if tr.Proxy > 0 {
 		if _, err := nc.Write(wire.AppendProxy(nil, tr.Proxy, peer, local)); err != nil {
@@ -170,7 +193,7 @@ func dial(ctx context.Context, s *Server, addr string, peer, local netip.AddrPor
 	defer cancel()
 	if err := tc.HandshakeContext(hctx); err != nil {
 		_ = nc.Close()
-		return nil, err
+		return nil, ended(exchange.UpstreamTLS, err)
 	}
 	return tc, nil
 }

@@ -48,7 +48,7 @@ func Dial(ctx context.Context, ep *exchange.Endpoint, protos []string) (net.Conn
 		if ctx.Err() == nil && context.Cause(dctx) == errLeaving {
 			return nil, &Error{Reason: exchange.DialFailed, Err: errLeaving, Unsent: true}
 		}
-		return nil, &Error{Reason: dialReason(ctx, err), Err: err, Unsent: true}
+		return nil, &Error{Reason: DialReason(ctx, err), Err: err, Unsent: true}
 	}
 	if ep.Scheme != "https" {
 		return nc, nil
@@ -101,7 +101,8 @@ func hostname(authority string) string {
 	return authority
 }
 
-func dialReason(ctx context.Context, err error) exchange.Reason {
+// DialReason tells why a server could not be reached.
+func DialReason(ctx context.Context, err error) exchange.Reason {
 	var dns *net.DNSError
 	var ne net.Error
 	switch {
