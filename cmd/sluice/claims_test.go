@@ -33,6 +33,8 @@ var claims = []struct {
 	{"docs/operations/README.md", "has a base file with a development and a production overlay", []string{"e2e TestDevStack", "e2e TestProdStack", "e2e TestProdStackGetsItsCertificate"}},
 	{"docs/operations/README.md", "`stack.yml` (one router", []string{"e2e TestSwarmStack"}},
 	{"docs/operations/README.md", "`ha.yml` (a router on every manager", []string{"e2e TestSwarmHighlyAvailable"}},
+	{"docs/operations/README.md", "gives up all of root's capabilities at once but three", []string{"e2e TestPrivileges"}},
+	{"README.md", "gives up root's capabilities at once", []string{"e2e TestPrivileges", "e2e TestProdStackGetsItsCertificate"}},
 	{"docs/operations/README.md", "**Several engines**", []string{"e2e TestTwoEngines"}},
 	{"docs/operations/README.md", "sluice healthcheck --ping", []string{"run.txtar"}},
 	{"docs/operations/README.md", "SIGTERM ends it in order", []string{"proxy/entrypoint TestShutdownGoesOnAcceptingForItsGrace", "proxy/serve TestDrain", "e2e/lanes TestShutdown"}},

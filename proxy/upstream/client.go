@@ -51,16 +51,16 @@ func (c *Client) Run(ctx context.Context) error {
 			c.Close()
 			return nil
 		case now := <-t.C:
-			c.sweep(now)
+			c.sweep(now, func(*exchange.Endpoint) bool { return true })
 		}
 	}
 }
 
-// Sweep closes idle connections to endpoints that are leaving, and those that their server has
-// closed, now. Whoever lets an endpoint leave calls it: a connection that is closed only after
-// its container's network is gone makes the kernel ask for the dead address, and a new container
-// with that address is then not found before the kernel asks again, up to a second later.
-func (c *Client) Sweep() { c.sweep(time.Now()) }
+// Sweep closes idle connections to endpoints that are leaving, now; the others are left to Run.
+// Whoever lets an endpoint leave calls it: a connection that is closed only after its container's
+// network is gone makes the kernel ask for the dead address, and a new container with that
+// address is then not found before the kernel asks again, up to a second later.
+func (c *Client) Sweep() { c.sweep(time.Now(), (*exchange.Endpoint).Leaving) }
 
 // Close closes the idle connections; later requests still work, but none are kept.
 func (c *Client) Close() {
@@ -72,9 +72,10 @@ func (c *Client) Close() {
 	}
 }
 
-func (c *Client) sweep(now time.Time) {
+// sweep looks at the pools of the endpoints that are asked for.
+func (c *Client) sweep(now time.Time, asked func(*exchange.Endpoint) bool) {
 	for _, p := range *c.pools.Load() {
-		if p != nil && p.sweep(now) {
+		if p != nil && asked(p.ep) && p.sweep(now) {
 			c.drop(p)
 		}
 	}

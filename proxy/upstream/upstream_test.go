@@ -128,12 +128,12 @@ func TestPool(t *testing.T) {
 		t.Error("a connection beyond its idle time is given")
 	}
 	idleConn(t, c, ep)
-	c.sweep(time.Now())
+	c.sweep(time.Now(), func(*exchange.Endpoint) bool { return true })
 	if n := c.Idle(ep); n != 1 {
 		t.Errorf("%d idle after the sweep", n)
 	}
 	ep.Gone.Store(true)
-	c.sweep(time.Now())
+	c.sweep(time.Now(), func(*exchange.Endpoint) bool { return true })
 	if ps := *c.pools.Load(); ps[ep.ID] != nil {
 		t.Error("the pool of an endpoint that is gone stays")
 	}
