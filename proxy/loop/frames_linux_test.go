@@ -147,31 +147,15 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	seen := fmt.Sprintf("%s %s %s %d %v %q", r.Method, r.RequestURI, r.Host, len(b), r.TransferEncoding, r.Trailer.Get("X-Sum"))
 	w.Header().Set("X-Seen", seen)
 	switch r.URL.Path {
-	case "/stream":
-		for range 3 {
-			fmt.Fprint(w, "abc")
-			_ = http.NewResponseController(w).Flush()
-		}
-	case "/204":
-		w.WriteHeader(204)
 	case "/304":
 		w.Header().Set("Etag", "x")
 		w.WriteHeader(304)
-	case "/hints":
-		w.Header().Set("Link", "</x>")
-		w.WriteHeader(103)
-		fmt.Fprint(w, "ok")
-	case "/trailers":
-		w.Header().Set("Trailer", "X-Sum")
-		fmt.Fprint(w, "abc")
-		_ = http.NewResponseController(w).Flush()
-		w.Header().Set("X-Sum", "9")
 	case "/big":
 		_, _ = w.Write(bytes.Repeat([]byte("0123456789"), 100_000))
 	case "/wait":
 		<-r.Context().Done()
 	default:
-		fmt.Fprint(w, "ok")
+		answer(w, r.URL.Path)
 	}
 }
 

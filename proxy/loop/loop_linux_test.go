@@ -251,32 +251,37 @@ func errText(err error) string {
 	return "RESET"
 }
 
+// answer answers in the way that the path asks for.
+func answer(w http.ResponseWriter, path string) {
+	switch path {
+	case "/stream":
+		for range 3 {
+			fmt.Fprint(w, "abc")
+			_ = http.NewResponseController(w).Flush()
+		}
+	case "/204":
+		w.WriteHeader(204)
+	case "/304":
+		w.WriteHeader(304)
+	case "/hints":
+		w.Header().Set("Link", "</x>")
+		w.WriteHeader(103)
+		fmt.Fprint(w, "ok")
+	case "/trailers":
+		w.Header().Set("Trailer", "X-Sum")
+		fmt.Fprint(w, "abc")
+		_ = http.NewResponseController(w).Flush()
+		w.Header().Set("X-Sum", "9")
+	default:
+		fmt.Fprint(w, "ok")
+	}
+}
+
 func TestRequests(t *testing.T) {
 	ep := backend(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		w.Header().Set("X-Seen", fmt.Sprintf("%s %s %s %s %d", r.Method, r.RequestURI, r.Host, r.Header.Get("X-Forwarded-For"), len(b)))
-		switch r.URL.Path {
-		case "/stream":
-			for range 3 {
-				fmt.Fprint(w, "abc")
-				_ = http.NewResponseController(w).Flush()
-			}
-		case "/204":
-			w.WriteHeader(204)
-		case "/304":
-			w.WriteHeader(304)
-		case "/hints":
-			w.Header().Set("Link", "</x>")
-			w.WriteHeader(103)
-			fmt.Fprint(w, "ok")
-		case "/trailers":
-			w.Header().Set("Trailer", "X-Sum")
-			fmt.Fprint(w, "abc")
-			_ = http.NewResponseController(w).Flush()
-			w.Header().Set("X-Sum", "9")
-		default:
-			fmt.Fprint(w, "ok")
-		}
+		answer(w, r.URL.Path)
 	})
 	ed := start(t, &fixed{eps: []*exchange.Endpoint{ep}}, nil)
 	strip := func(s string) string {
