@@ -1,14 +1,7 @@
 package cert
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,29 +9,14 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/internal/testnet"
 )
 
 // pair writes a certificate for names and returns it as PEM texts.
 func pair(t testing.TB, from, to time.Time, names ...string) (config.FileOrContent, config.FileOrContent) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
-	tmpl := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: names[0]}, NotBefore: from, NotAfter: to, DNSNames: names}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kb, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	enc := func(typ string, b []byte) config.FileOrContent {
-		return config.FileOrContent(pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: b}))
-	}
-	return enc("CERTIFICATE", der), enc("PRIVATE KEY", kb)
+	c, k := testnet.Certificate(t, from, to, names...)
+	return config.FileOrContent(c), config.FileOrContent(k)
 }
 
 func store(t testing.TB, now time.Time, sets ...[]string) []config.StoreCertificate {
