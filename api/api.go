@@ -154,6 +154,7 @@ func (s *server) mountAPI(mux *http.ServeMux) {
 		"/sluice/status":       s.status,
 		"/sluice/problems":     s.problems,
 		"/sluice/certificates": list(s.issued),
+		"/sluice/servers":      list(s.servers),
 		"/sluice/reasons":      s.reasons,
 		"/sluice/static":       s.static,
 		"/sluice/events":       s.stream,

@@ -101,6 +101,7 @@ func (d dashboardPage) overview() {
 	d.Wait(`/^7\s*routers\s*■ 1 error ▲ 1 warning/.test(document.querySelector(".tally").innerText)`)
 	d.Sees("service ghost@file is not there")
 	d.Sees("No router's rule matches")
+	d.Wait(`document.querySelector("[aria-label='Servers that are down']").innerText.includes("http://10.0.0.2:80 of cart@file")`)
 	d.Wait(`document.querySelector(".chart canvas")`)
 	d.Wait(`/Now [1-9]/.test(document.querySelector(".chart").ariaLabel)`) // two samples
 	d.shot("overview")
@@ -182,6 +183,12 @@ func (d dashboardPage) objects() {
 	d.to("#/router?name=named%40file&kind=tcp", "TLS passthrough")
 	d.to("#/service?name=spread%40file", "Made of")
 	d.to("#/nothing", "There is no such page")
+	// Addresses of the reference's dashboard.
+	d.to("#/http/routers/shop@file", "Way of a request")
+	d.to("#/http/routers/a%2Fb%20c%40docker", "odd.test")
+	d.to("#/tcp/services/raw@file", "10.0.0.4:5432")
+	d.to("#/http/middlewares", "basicauth")
+	d.to("#/udp/routers", "u@file")
 }
 
 func (d dashboardPage) explained() {

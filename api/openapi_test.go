@@ -71,6 +71,7 @@ func endpoints() []endpoint {
 		}]()},
 		{path: "/api/sluice/status", summary: "Generation and age of the live configuration, counts and counters", answer: typeOf[Status]()},
 		{path: "/api/sluice/certificates", summary: "What certificate resolvers hold and wait for: state, next renewal, last error, next attempt", query: []string{"search", "status", "provider", "sortBy", "direction", "page", "per_page"}, answer: typeOf[[]Issued]()},
+		{path: "/api/sluice/servers", summary: "Every server of every service, and whether requests are sent to it", query: []string{"search", "status", "provider", "sortBy", "direction", "page", "per_page"}, answer: typeOf[[]Server]()},
 		{path: "/api/sluice/problems", summary: "What is wrong with the configuration, errors first", query: []string{"code", "severity", "provider", "search"}, answer: typeOf[[]config.Problem]()},
 		{path: "/api/sluice/reasons", summary: "Answers the edge made itself, counted by reason", answer: typeOf[map[string]uint64]()},
 		{path: "/api/sluice/static", summary: "The effective static configuration without secrets", answer: typeOf[map[string]any]()},

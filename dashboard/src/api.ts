@@ -53,6 +53,9 @@ export interface Router extends Named {
 
 export interface Server { url?: string; address?: string; weight?: number }
 
+// ServerState is a server of some service, and whether requests are sent to it.
+export interface ServerState { protocol: Protocol; service: string; address: string; status: string }
+
 export interface HealthCheck { path?: string; port?: number; interval?: string; timeout?: string; mode?: string }
 
 export interface Service extends Named {

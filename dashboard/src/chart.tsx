@@ -25,7 +25,7 @@ export function Chart({ samples }: { samples: Sample[] }) {
         x: { range: (_u, _min, max) => [max - span, max] },
         y: { range: (_u, _min, max) => [0, Math.max(1, max * 1.1)] },
       },
-      axes: [{ ...axis, incrs: [15, 30, 60] }, { ...axis, size: 55 }],
+      axes: [{ ...axis, incrs: [15, 30, 60], values: (_u, at) => at.map((s) => new Date(s * 1000).toLocaleTimeString()), space: 90 }, { ...axis, size: 55 }],
       series: [
         {},
         { stroke: () => colour("--good"), width: 2, points: { show: false } },

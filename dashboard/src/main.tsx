@@ -46,7 +46,7 @@ function App() {
   const live = useEvents();
   const { page, query } = useRoute();
   const [theme, setTheme] = useTheme();
-  const [version, setVersion] = useState<Version | null>(null);
+  const [version, setVersion] = useState<Version | null | undefined>();
   useEffect(() => {
     get<Version>("version").then(setVersion, () => setVersion(null));
   }, [live.connected]);
@@ -88,7 +88,7 @@ function App() {
         </div>
       </header>
       <main id="main" ref={main} tabIndex={-1}><Page key={`${page} ${object} ${query.get("kind") ?? ""}`} /></main>
-      <footer>{version ? `Version ${version.Version}, running since ${new Date(version.startDate).toLocaleString()}` : "The API does not answer."}</footer>
+      <footer>{version ? `Version ${version.Version}, running since ${new Date(version.startDate).toLocaleString()}` : version === null && "The API does not answer."}</footer>
     </LiveContext.Provider>
   );
 }

@@ -1,8 +1,8 @@
-import { get, type Certificate, type EntryPoint, type Overview, type Problem, type Tally } from "./api";
+import { get, type Certificate, type EntryPoint, type Overview, type Problem, type ServerState, type Tally } from "./api";
 import { Chart } from "./chart";
 import { EntryPointCards } from "./lists";
 import { useLive, useLoaded, type Sample } from "./live";
-import { Badge, Facts, Note, ProblemObject, StatusBadge, away, bytes, day, whole } from "./parts";
+import { Badge, Facts, Note, ObjectLink, ProblemObject, StatusBadge, away, bytes, day, whole } from "./parts";
 import { meaning, usual } from "./reasons";
 import { linkTo } from "./route";
 
@@ -17,6 +17,7 @@ export function OverviewPage() {
     <>
       <h1>Overview</h1>
       <Problems />
+      <AwayServers />
       <EntryPoints />
       <div class="protocols">
         <Protocol name="HTTP" kind="http" tallies={[["routers", http.routers], ["services", http.services], ["middlewares", http.middlewares]]} />
@@ -57,6 +58,27 @@ function Problems() {
         ))}
       </ul>
       {data.length > few && <p><a href={linkTo("problems")}>All {whole(data.length)} problems</a></p>}
+    </section>
+  );
+}
+
+// AwayServers are those that get no requests, as their check fails or as they have not
+// answered yet.
+function AwayServers() {
+  const few = 5;
+  const { data } = useLoaded<ServerState[]>((signal) => get(`sluice/servers?status=down&per_page=${few + 1}`, signal), "servers", 5000);
+  if (!data?.length) return null;
+  return (
+    <section class="panel problem warn" aria-label="Servers that are down">
+      <h2>Servers that are down</h2>
+      <ul class="lines">
+        {data.slice(0, few).map((s) => (
+          <li key={`${s.service} ${s.address}`}>
+            <Badge kind="bad">down</Badge> <code>{s.address}</code> of <ObjectLink to="services" kind={s.protocol} name={s.service} />
+          </li>
+        ))}
+      </ul>
+      {data.length > few && <p><a href={linkTo("services")}>and more</a></p>}
     </section>
   );
 }

@@ -1,11 +1,30 @@
 import { useEffect, useState } from "preact/hooks";
 
+// plain is a text without its percent signs, or as it is where they mean nothing.
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 // A route is "#/page?query": it needs nothing of the server, under whatever prefix.
 interface Route { page: string; query: URLSearchParams }
 
+// The page of one object, by the page of its list.
+const single: Record<string, string> = { routers: "router", services: "service", middlewares: "middleware" };
+
 function read(): Route {
   const [page = "", query = ""] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s, 2);
-  return { page: page || "overview", query: new URLSearchParams(query) };
+  const [, kind, list, name] = /^(http|tcp|udp)\/(routers|services|middlewares)(?:\/(.+))?$/.exec(page) ?? [];
+  if (!kind || !list) return { page: page || "overview", query: new URLSearchParams(query) };
+  // An address of the reference's dashboard, from a bookmark or a panel.
+  const params = new URLSearchParams(query);
+  if (kind !== "http") params.set("kind", kind);
+  if (!name) return { page: list, query: params };
+  params.set("name", plain(name));
+  return { page: single[list]!, query: params };
 }
 
 export function linkTo(page: string, query: Record<string, string> = {}): string {
@@ -33,9 +52,6 @@ export function useRoute() {
   };
   return { ...route, set };
 }
-
-// The page of one object, by the page of its list.
-const single: Record<string, string> = { routers: "router", services: "service", middlewares: "middleware" };
 
 // linkToObject leads to the page of one router, service or middleware.
 export function linkToObject(list: string, kind: string, name: string): string {
