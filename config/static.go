@@ -234,7 +234,7 @@ type EntryPointHTTP struct {
 	// TLS of routers that have none of their own.
 	TLS               *EntryPointTLS          `json:"tls,omitempty" cfg:"empty"`
 	EncodedCharacters *EntryPointEncodedChars `json:"encodedCharacters,omitempty"`
-	// EncodeQuerySemicolons writes ; in queries as %3B.
+	// EncodeQuerySemicolons writes ; in queries as %3B. Else each becomes &.
 	EncodeQuerySemicolons bool `json:"encodeQuerySemicolons,omitempty"`
 	// SanitizePath takes //, . and .. out of paths before routing.
 	SanitizePath *bool `json:"sanitizePath,omitempty"`

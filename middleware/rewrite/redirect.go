@@ -28,10 +28,15 @@ func redirect(ex *exchange.Exchange, location string, permanent bool) exchange.V
 	return exchange.Answer
 }
 
-// query returns "?" and the query, or what is left of them.
+// query returns "?" and the query, or what is left of them. A semicolon that servers get as
+// "&" goes back to the client as it was sent, as in the reference.
 func query(ex *exchange.Exchange) (mark, q string) {
 	if ex.Req.HasQuery {
 		mark = "?"
+	}
+	_, sent, _ := strings.Cut(ex.Req.Target, "?")
+	if strings.IndexByte(sent, ';') >= 0 && strings.ReplaceAll(sent, ";", "&") == ex.Req.Query {
+		return mark, sent
 	}
 	return mark, ex.Req.Query
 }

@@ -200,6 +200,18 @@ func TestRedirectScheme(t *testing.T) {
 	}
 }
 
+// Servers get "&" for a semicolon, the client gets back what it sent.
+func TestRedirectKeepsSemicolons(t *testing.T) {
+	for query, want := range map[string]string{"a&b": "https://a.test/x?a;b", "a%3Bb": "https://a.test/x?a%3Bb", "c": "https://a.test/x?c"} {
+		ex := request("GET", "a.test", "/x?a;b")
+		ex.Req.Query = query // as the entry point, or a middleware, made it
+		must(t)(NewRedirectScheme(&config.RedirectScheme{Scheme: "https"})).Request(ex)
+		if got := ex.Resp.Fields.Get("Location"); got != want {
+			t.Errorf("%s: %s", query, got)
+		}
+	}
+}
+
 func TestRedirectRegex(t *testing.T) {
 	for _, c := range []struct{ regex, replacement, host, path, location string }{
 		{`^http://old\.test/(.*)`, "http://new.test/${1}", "old.test", "/a?b=c", "http://new.test/a?b=c"},

@@ -39,7 +39,7 @@ type Forwarding struct {
 	Deny Encoded
 	// KeepDots switches SanitizePath off.
 	KeepDots bool
-	// EncodeSemicolons turns ";" in queries into "%3B".
+	// EncodeSemicolons turns ";" in queries into "%3B"; without it ";" becomes "&".
 	EncodeSemicolons bool
 }
 
@@ -138,8 +138,8 @@ func PrepareRequest(ex *exchange.Exchange, fw *Forwarding) error {
 	if !fw.KeepDots {
 		req.Path = SanitizePath(req.Path, ex)
 	}
-	if fw.EncodeSemicolons {
-		encodeSemicolons(ex)
+	if strings.IndexByte(req.Query, ';') >= 0 {
+		semicolons(ex, fw.EncodeSemicolons)
 	}
 	if e := countHops(req, fw); e != nil {
 		return e
@@ -212,15 +212,18 @@ func underscores(fields *exchange.Fields, how Underscore) *Error {
 	return nil
 }
 
-func encodeSemicolons(ex *exchange.Exchange) {
-	n := strings.Count(ex.Req.Query, ";")
-	if n == 0 {
-		return
+// semicolons takes the ";" out of the query. Some programs end a parameter there and some do
+// not, so that matchers here and the server could see different parameters; the reference
+// makes each an "&", or encodes it.
+func semicolons(ex *exchange.Exchange, encode bool) {
+	by := "&"
+	if encode {
+		by = "%3B"
 	}
-	out := make([]byte, 0, len(ex.Req.Query)+2*n)
+	out := make([]byte, 0, len(ex.Req.Query)+2*strings.Count(ex.Req.Query, ";"))
 	for i := 0; i < len(ex.Req.Query); i++ {
 		if c := ex.Req.Query[i]; c == ';' {
-			out = append(out, "%3B"...)
+			out = append(out, by...)
 		} else {
 			out = append(out, c)
 		}
@@ -230,7 +233,7 @@ func encodeSemicolons(ex *exchange.Exchange) {
 
 // forwardedSet holds which forwarded fields a trusted peer has sent.
 type forwardedSet struct {
-	realIP, proto, port, host, server, scheme, xscheme int // index + 1
+	realIP, proto, port, host, server int // index + 1
 }
 
 // forwardedName reports whether name is one that only trusted peers may send, also with underscores for its dashes.
@@ -300,10 +303,6 @@ func foundForwarded(fields *exchange.Fields) (s forwardedSet) {
 		}
 		at := i + 1
 		switch len(f.Name) {
-		case 8:
-			if is(f.Name, "x-scheme") {
-				s.xscheme = at
-			}
 		case 9:
 			if is(f.Name, "x-real-ip") {
 				s.realIP = at
@@ -321,8 +320,6 @@ func foundForwarded(fields *exchange.Fields) (s forwardedSet) {
 		case 18:
 			if is(f.Name, "x-forwarded-server") {
 				s.server = at
-			} else if is(f.Name, "x-forwarded-scheme") {
-				s.scheme = at
 			}
 		}
 	}
@@ -331,11 +328,11 @@ func foundForwarded(fields *exchange.Fields) (s forwardedSet) {
 
 func addForwarded(ex *exchange.Exchange, fw *Forwarding, have forwardedSet) {
 	req := &ex.Req
-	proto, scheme := "http", "http"
+	proto := "http"
 	if req.TLS != nil {
-		proto, scheme = "https", "https"
+		proto = "https"
 	}
-	if is(req.Upgrade, "websocket") {
+	if req.Upgrade != "" && hasToken(req.Upgrade, "websocket") {
 		proto = "ws"
 		if req.TLS != nil {
 			proto = "wss"
@@ -367,13 +364,9 @@ func addForwarded(ex *exchange.Exchange, fw *Forwarding, have forwardedSet) {
 	if have.realIP == 0 && req.Peer.IsValid() {
 		set("X-Real-Ip", peerText(ex))
 	}
-	if fw.SchemeFields {
-		if have.scheme == 0 {
-			set("X-Forwarded-Scheme", scheme)
-		}
-		if have.xscheme == 0 {
-			set("X-Scheme", scheme)
-		}
+	if fw.SchemeFields { // always what X-Forwarded-Proto says, whoever sent them
+		req.Fields.Set("X-Forwarded-Scheme", proto)
+		req.Fields.Set("X-Scheme", proto)
 	}
 }
 

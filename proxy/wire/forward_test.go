@@ -86,6 +86,10 @@ func TestForwarded(t *testing.T) {
 			[]string{"X-Forwarded-For: 9.9.9.9", "X-Forwarded-Host: a.test", "X-Forwarded-Port: 80", "X-Forwarded-Proto: http", "X-Forwarded-Server: edge", "X-Real-Ip: 127.0.0.1"}},
 		"scheme fields": {"HEAD / HTTP/1.1\nHost: a.test\nX-Scheme: https\n\n", &Forwarding{Hostname: "edge", SchemeFields: true}, nil,
 			append(own("a.test", "80", "http"), "X-Forwarded-Scheme: http", "X-Scheme: http")},
+		"scheme fields of a websocket": {"GET / HTTP/1.1\nHost: a.test\nConnection: Upgrade\nUpgrade: foo, WebSocket\nRange: x\n\n", &Forwarding{Hostname: "edge", SchemeFields: true}, secure,
+			slices.Concat([]string{"Range: x"}, own("a.test", "443", "wss"), []string{"X-Forwarded-Scheme: wss", "X-Scheme: wss", "Connection: Upgrade", "Upgrade: foo, WebSocket"})},
+		"scheme fields follow a trusted proto": {"HEAD / HTTP/1.1\nHost: a.test\nX-Forwarded-Proto: https\nX-Scheme: a\nX-Forwarded-Scheme: b\n\n", &Forwarding{Insecure: true, SchemeFields: true}, nil,
+			[]string{"X-Forwarded-Proto: https", "X-Scheme: https", "X-Forwarded-Scheme: https", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: a.test", "X-Forwarded-Port: 443", "X-Real-Ip: 127.0.0.1"}},
 		"attack by Connection": {"HEAD / HTTP/1.1\nHost: a.test\nConnection: close, X-Forwarded-For, X-Real-Ip, X-Forwarded-Proto, X-Own, Host\nX-Own: 1\nConnection: X-Forwarded-Server\n\n", &Forwarding{Hostname: "edge"}, nil, own("a.test", "80", "http")},
 		"hop by hop": {"HEAD / HTTP/1.1\nHost: a.test\nKeep-Alive: 1\nProxy-Connection: x\nProxy-Authorization: x\nProxy-Authenticate: x\nUpgrade: x\nTE: gzip, trailers\n\n", &Forwarding{Hostname: "edge"}, nil,
 			append(own("a.test", "80", "http"), "Te: trailers")},
@@ -137,6 +141,10 @@ func TestPrepareRefuses(t *testing.T) {
 	_, ex, err := prepared(t, "GET /a/../%62?x;y;z HTTP/1.1\nHost: a\n\n", &Forwarding{KeepDots: true, EncodeSemicolons: true}, nil)
 	if err != nil || ex.Req.Path != "/a/../b" || ex.Req.Query != "x%3By%3Bz" {
 		t.Errorf("%v, %q ? %q", err, ex.Req.Path, ex.Req.Query)
+	}
+	_, ex, err = prepared(t, "GET /a;b?x=1;y;&z HTTP/1.1\nHost: a\n\n", &Forwarding{}, nil)
+	if err != nil || ex.Req.Path != "/a;b" || ex.Req.Query != "x=1&y&&z" || ex.Req.Target != "/a;b?x=1;y;&z" {
+		t.Errorf("%v, %q ? %q of %q", err, ex.Req.Path, ex.Req.Query, ex.Req.Target)
 	}
 }
 
