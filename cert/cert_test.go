@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +36,7 @@ func handshake(t testing.TB, m *Manager, name string, tune func(*tls.Config)) (t
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	srv := tls.Server(b, &tls.Config{GetConfigForClient: m.ConfigFor, MinVersion: tls.VersionTLS12})
+	srv := tls.Server(b, &tls.Config{GetConfigForClient: m.ConfigFor("websecure"), MinVersion: tls.VersionTLS12})
 	go func() { _ = srv.Handshake() }()
 	cfg := &tls.Config{ServerName: name, InsecureSkipVerify: true} //nolint:gosec // the test looks at the certificate itself
 	if tune != nil {
@@ -85,24 +87,48 @@ func TestOptionsByHost(t *testing.T) {
 		Options: map[string]*config.TLSOptions{
 			"old@file":    {MaxVersion: "VersionTLS12"},
 			"strict@file": {SNIStrict: true},
-			"bad@file":    {MinVersion: "VersionTLS14"},
+			"bad@file":    {CipherSuites: []string{"NULL"}},
+			"odd@file":    {MinVersion: "VersionTLS14"},
+			"none@file":   {MaxVersion: "VersionTLS11"},
 		},
 	}
-	problems := m.Update(cfg, map[string]string{"a.test": "old@file", "*.s.test": "strict@file", "bad.test": "bad@file"}, now)
-	if len(problems) != 1 || problems[0].Object != "tls options bad@file" {
-		t.Fatalf("problems %v", problems)
+	problems := m.Update(cfg, map[string]map[string]string{
+		"websecure": {
+			"a.test": "old@file", "*.s.test": "strict@file", "bad.test": "bad@file", "odd.test": "odd@file", "none.test": "none@file",
+		},
+		"admin": {"x.s.test": "old@file"},
+	}, now)
+	var about []string
+	for _, p := range problems {
+		about = append(about, p.Object+" "+p.Field)
+	}
+	slices.Sort(about)
+	if got := strings.Join(about, ", "); got != "tls options bad@file , tls options none@file maxVersion, tls options odd@file minVersion" {
+		t.Fatalf("problems with %s", got)
 	}
 	if st, err := handshake(t, m, "a.test", nil); err != nil || st.Version != tls.VersionTLS12 {
 		t.Fatalf("version %x, %v", st.Version, err)
 	}
-	if _, err := handshake(t, m, "q.s.test", nil); err == nil {
-		t.Fatal("sniStrict let an unknown name in")
+	for _, name := range []string{"q.s.test", "X.s.test"} {
+		if _, err := handshake(t, m, name, nil); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Fatalf("sniStrict and the unknown name %s: %v", name, err)
+		}
+	}
+	if st, err := handshake(t, m, "odd.test", nil); err != nil || st.Version != tls.VersionTLS13 {
+		t.Fatalf("an unknown version: %x, %v", st.Version, err)
+	}
+	if _, err := handshake(t, m, "none.test", nil); err == nil {
+		t.Fatal("TLS below the lowest version")
 	}
 	if _, err := handshake(t, m, "bad.test", nil); err == nil {
 		t.Fatal("broken options were replaced by weaker ones")
 	}
-	if m.OptionsFor("A.test.") != "old@file" || m.OptionsFor("none") != Default {
-		t.Fatal("OptionsFor")
+	// The same host may have other options on another entry point.
+	info := &tls.ClientHelloInfo{ServerName: "x.s.test"}
+	elsewhere, err := m.ConfigFor("admin")(info)
+	here, err2 := m.ConfigFor("websecure")(info)
+	if err != nil || err2 != nil || elsewhere != m.Config("old@file") || here != m.Config("strict@file") {
+		t.Fatalf("options by entry point: %v, %v", err, err2)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -18,12 +17,6 @@ import (
 
 	"github.com/sluice-edge/sluice/config"
 )
-
-// ErrNoCertificate ends a handshake for a name without certificate under sniStrict.
-var ErrNoCertificate = errors.New("no certificate for this server name, and sniStrict is set")
-
-// ErrNoChallenge ends a handshake that asks for the answer to a challenge that is not under way.
-var ErrNoChallenge = errors.New("no ACME challenge is under way for this server name")
 
 // Manager answers TLS handshakes from snapshots. It is safe for concurrent use.
 type Manager struct {
@@ -39,7 +32,7 @@ type Manager struct {
 	configs  map[string]*tls.Config // by options name and fingerprint: tickets survive updates
 	loaded   map[pairFiles]*tls.Certificate
 	last     *config.TLS
-	hosts    map[string]string
+	hosts    map[string]map[string]string
 	files    map[string]fileState
 
 	ownTickets, sharedTickets, tickets []TicketSecret // the last are those in use
@@ -48,12 +41,16 @@ type Manager struct {
 type pairFiles struct{ cert, key config.FileOrContent }
 
 type snapshot struct {
-	certs       *set
-	def         *tls.Certificate
-	generated   []string               // names of the issued certificate that is the default, if any
-	options     map[string]*tls.Config // nil value: broken, handshakes are refused
-	hostOptions map[string]string
-	wildOptions map[string]string
+	certs     *set
+	def       *tls.Certificate
+	generated []string               // names of the issued certificate that is the default, if any
+	options   map[string]*tls.Config // nil value: broken, handshakes are refused
+	at        map[string]hostOptions // by entry point
+}
+
+// hostOptions are names of TLS options by host.
+type hostOptions struct {
+	exact, wild map[string]string // the latter by the part behind "*."
 }
 
 // NewManager returns a Manager that serves a generated certificate until Update.
@@ -68,23 +65,23 @@ func NewManager(now time.Time) (*Manager, error) {
 	return m, nil
 }
 
-// Update publishes the TLS part of a configuration. hostOptions names the options of
-// hosts, from their routers; a host "*.x" stands for one label. What cannot be used is
-// left out and returned as Problems.
-func (m *Manager) Update(cfg *config.TLS, hostOptions map[string]string, now time.Time) []config.Problem {
+// Update publishes the TLS part of a configuration. hosts names the options of hosts, by
+// entry point, from their routers; a host "*.x" stands for one label. What cannot be used
+// is left out and returned as Problems.
+func (m *Manager) Update(cfg *config.TLS, hosts map[string]map[string]string, now time.Time) []config.Problem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.update(cfg, hostOptions, now)
+	return m.update(cfg, hosts, now)
 }
 
-func (m *Manager) update(cfg *config.TLS, hostOptions map[string]string, now time.Time) []config.Problem {
+func (m *Manager) update(cfg *config.TLS, hosts map[string]map[string]string, now time.Time) []config.Problem {
 	if cfg == nil {
 		cfg = &config.TLS{}
 	}
-	m.last, m.hosts, m.files = cfg, hostOptions, states(cfg)
+	m.last, m.hosts, m.files = cfg, hosts, states(cfg)
 	loaded := map[pairFiles]*tls.Certificate{}
 	var problems []config.Problem
-	s := &snapshot{def: m.fallback, options: map[string]*tls.Config{}, hostOptions: map[string]string{}, wildOptions: map[string]string{}}
+	s := &snapshot{def: m.fallback, options: map[string]*tls.Config{}, at: map[string]hostOptions{}}
 	var certs []*tls.Certificate
 	for i, c := range cfg.Certificates {
 		if len(c.Stores) > 0 && !slices.Contains(c.Stores, Default) {
@@ -123,16 +120,24 @@ func (m *Manager) update(cfg *config.TLS, hostOptions map[string]string, now tim
 		}
 	}
 	problems = append(problems, m.buildOptions(cfg, s)...)
-	for host, name := range hostOptions {
-		if rest, ok := strings.CutPrefix(host, "*."); ok {
-			s.wildOptions[rest] = name
-		} else {
-			s.hostOptions[host] = name
-		}
+	for ep, names := range hosts {
+		s.at[ep] = newHostOptions(names)
 	}
 	m.loaded = loaded
 	m.snap.Store(s)
 	return problems
+}
+
+func newHostOptions(names map[string]string) hostOptions {
+	h := hostOptions{exact: make(map[string]string, len(names)), wild: map[string]string{}}
+	for host, name := range names {
+		if rest, ok := strings.CutPrefix(host, "*."); ok {
+			h.wild[rest] = name
+		} else {
+			h.exact[host] = name
+		}
+	}
+	return h
 }
 
 // load reads a pair. Where it cannot be read any more, the one in use stays, beside the error.
@@ -204,6 +209,9 @@ func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {
 		}
 		live[k] = t
 		s.options[n] = t
+		for field, text := range doubts(o, t) {
+			problems = append(problems, problem("tls options "+n, field, text, config.Error))
+		}
 	}
 	m.configs = live
 	return problems
@@ -257,32 +265,30 @@ func (m *Manager) SetDemand(f func(ctx context.Context, name string) *tls.Certif
 	m.demand.Store(&f)
 }
 
-// ConfigFor is for tls.Config.GetConfigForClient: the options of the host asked for.
-func (m *Manager) ConfigFor(h *tls.ClientHelloInfo) (*tls.Config, error) {
-	s := m.snap.Load()
-	name := m.optionsOf(s, canonical(h.ServerName))
-	t, known := s.options[name]
-	if !known {
-		t = s.options[Default]
+// ConfigFor returns what chooses the settings of an entry point's handshakes, for
+// tls.Config.GetConfigForClient: the options of the host asked for.
+func (m *Manager) ConfigFor(entryPoint string) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		s := m.snap.Load()
+		name := s.at[entryPoint].of(canonical(h.ServerName))
+		t, known := s.options[name]
+		if !known {
+			t = s.options[Default]
+		}
+		if t == nil {
+			return nil, fmt.Errorf("tls options %s cannot be used", name)
+		}
+		return t, nil
 	}
-	if t == nil {
-		return nil, fmt.Errorf("tls options %s cannot be used", name)
-	}
-	return t, nil
 }
 
-// OptionsFor names the TLS options of a host, "default" where none is set. A request whose
-// Host has other options than its handshake is answered 421.
-func (m *Manager) OptionsFor(host string) string {
-	return m.optionsOf(m.snap.Load(), canonical(host))
-}
-
-func (m *Manager) optionsOf(s *snapshot, host string) string {
-	if n, ok := s.hostOptions[host]; ok {
+// of names the options of a host, "default" where none is set.
+func (o hostOptions) of(host string) string {
+	if n, ok := o.exact[host]; ok {
 		return n
 	}
 	if i := strings.IndexByte(host, '.'); i > 0 {
-		if n, ok := s.wildOptions[host[i+1:]]; ok {
+		if n, ok := o.wild[host[i+1:]]; ok {
 			return n
 		}
 	}
@@ -292,6 +298,12 @@ func (m *Manager) optionsOf(s *snapshot, host string) string {
 // Config returns the tls.Config of named options, or nil.
 func (m *Manager) Config(name string) *tls.Config { return m.snap.Load().options[name] }
 
+// certificate chooses the certificate of a handshake. Nil without an error makes crypto/tls
+// answer with the alert unrecognized_name (RFC 6066 §3), as the reference does: no
+// certificate for the name under sniStrict, or no challenge under way. An error would be
+// told as internal_error.
+//
+//nolint:nilnil // see above
 func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
 	name := canonical(h.ServerName)
 	if f := m.challenge.Load(); f != nil && slices.Contains(h.SupportedProtos, "acme-tls/1") {
@@ -299,7 +311,7 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certifi
 		if c := (*f)(name); c != nil {
 			return c, nil
 		}
-		return nil, ErrNoChallenge
+		return nil, nil
 	}
 	s := m.snap.Load()
 	if name == "" && h.Conn != nil {
@@ -322,7 +334,7 @@ func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certifi
 	case c != nil:
 		return c, nil // ended, and there is no other
 	case strict:
-		return nil, ErrNoCertificate
+		return nil, nil
 	}
 	if c := m.generatedDefault(s); c != nil {
 		return c, nil

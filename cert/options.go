@@ -122,19 +122,14 @@ func build(o *config.TLSOptions, get func(*tls.ClientHelloInfo, bool) (*tls.Cert
 	if len(t.NextProtos) == 0 {
 		t.NextProtos = slices.Clone(defaultALPN)
 	}
-	v, err := Version(o.MinVersion)
-	if err != nil {
-		return nil, fmt.Errorf("minVersion: %w", err)
-	}
-	if v != 0 {
+	// A version that is not known holds for nothing, as in the reference; see doubts.
+	if v, err := Version(o.MinVersion); err == nil && v != 0 {
 		t.MinVersion = v
 	}
-	if t.MaxVersion, err = Version(o.MaxVersion); err != nil {
-		return nil, fmt.Errorf("maxVersion: %w", err)
+	if v, err := Version(o.MaxVersion); err == nil {
+		t.MaxVersion = v
 	}
-	if t.MaxVersion != 0 && t.MaxVersion < t.MinVersion {
-		return nil, fmt.Errorf("maxVersion %s is below minVersion", o.MaxVersion)
-	}
+	var err error
 	if t.CipherSuites, err = CipherSuites(o.CipherSuites); err != nil {
 		return nil, err
 	}
@@ -147,6 +142,20 @@ func build(o *config.TLSOptions, get func(*tls.ClientHelloInfo, bool) (*tls.Cert
 	strict := o.SNIStrict
 	t.GetCertificate = func(h *tls.ClientHelloInfo) (*tls.Certificate, error) { return get(h, strict) }
 	return t, nil
+}
+
+// doubts names the fields of usable options that will not do what they say, with the reason.
+func doubts(o *config.TLSOptions, t *tls.Config) map[string]string {
+	out := map[string]string{}
+	for field, v := range map[string]string{"minVersion": o.MinVersion, "maxVersion": o.MaxVersion} {
+		if _, err := Version(v); err != nil {
+			out[field] = err.Error() + "; the default is used"
+		}
+	}
+	if t.MaxVersion != 0 && t.MaxVersion < t.MinVersion {
+		out["maxVersion"] = "it is below minVersion: no version is left, and every handshake fails"
+	}
+	return out
 }
 
 // Check says why options cannot be used, or nil.

@@ -17,7 +17,7 @@ func talk(t *testing.T, m *Manager, cache tls.ClientSessionCache, version uint16
 	defer a.Close()
 	defer b.Close()
 	_ = a.SetDeadline(time.Now().Add(10 * time.Second))
-	srv := tls.Server(b, &tls.Config{GetConfigForClient: m.ConfigFor, MinVersion: tls.VersionTLS12})
+	srv := tls.Server(b, &tls.Config{GetConfigForClient: m.ConfigFor("websecure"), MinVersion: tls.VersionTLS12})
 	go func() { _, _ = srv.Write([]byte("x")) }()
 	c := tls.Client(a, &tls.Config{ServerName: host, InsecureSkipVerify: true, ClientSessionCache: alias{cache}, MaxVersion: version}) //nolint:gosec // the sessions are looked at
 	if _, err := c.Read(make([]byte, 1)); err != nil {
@@ -39,7 +39,7 @@ func TestTicketsAcrossListenersAndOptions(t *testing.T) {
 	options := func(low string) map[string]*config.TLSOptions {
 		return map[string]*config.TLSOptions{"low@file": {MinVersion: low}, "none@file": {DisableSessionTickets: true}}
 	}
-	hosts := map[string]string{"low.test": "low@file", "none.test": "none@file"}
+	hosts := map[string]map[string]string{"websecure": {"low.test": "low@file", "none.test": "none@file"}}
 	for name, version := range map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
 			m, err := NewManager(now)

@@ -279,7 +279,7 @@ func (p *patcher) well(drafts []*routerDraft) bool {
 			return false
 		}
 		for _, h := range d.rule.Hosts() {
-			if h.International() || m.contested[h.Name] || d.options != "" && p.was.hostOptions[h.Name] != "" {
+			if h.International() || m.contested[h.Name] || d.options != "" && p.was.hasOptions(h.Name) {
 				return false
 			}
 		}

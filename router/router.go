@@ -105,8 +105,8 @@ type Table struct {
 	udp         map[string]*UDPRoute
 	certs       []CertRequest
 	onDemand    []demandRule
-	hostOptions map[string]string
-	asking      map[string]bool // TLS options that demand client certificates
+	hostOptions map[string]map[string]string // by entry point
+	asking      map[string]bool              // TLS options that demand client certificates
 	rules       map[ruleKey]*rule.Rule
 	draft       *balance.Draft
 	streams     *stream.Draft

@@ -73,9 +73,20 @@ func takes(r *rule.Rule, host string) bool {
 	return false
 }
 
-// HostOptions names the TLS options of hosts that have others than the default ones, for
-// the choice of options by server name. A host "*.x" stands for one label before x.
-func (t *Table) HostOptions() map[string]string { return t.hostOptions }
+// HostOptions names, by entry point, the TLS options of hosts that have others than the
+// default ones, for the choice of options by server name. A host "*.x" stands for one label
+// before x.
+func (t *Table) HostOptions() map[string]map[string]string { return t.hostOptions }
+
+// hasOptions reports whether a host has other options than the default ones anywhere.
+func (t *Table) hasOptions(host string) bool {
+	for _, hosts := range t.hostOptions {
+		if hosts[host] != "" {
+			return true
+		}
+	}
+	return false
+}
 
 // checkOptions finds a TLS router's options and reports whether they can be used.
 func (c *compiler) checkOptions(d *routerDraft) bool {
@@ -117,7 +128,7 @@ func (c *compiler) usableOptions(name, router string) (string, error) {
 	return name, err
 }
 
-// tlsOptions decides which options each host has. Where routers on one entry point want
+// tlsOptions decides which options each host has on each entry point. Where routers want
 // different ones for a host, the reference gives it the default ones; so it is here, unless
 // some demand client certificates: another router must not take that away from a host.
 func (c *compiler) tlsOptions() {
@@ -127,10 +138,24 @@ func (c *compiler) tlsOptions() {
 			c.table.asking[name] = c.asksForCertificates(name)
 		}
 	}
-	type place struct{ entryPoint, host string }
-	wanted := map[place]map[string][]*routerDraft{}
+	c.table.hostOptions = map[string]map[string]string{}
+	for ep, hosts := range c.wantedOptions() {
+		for host, byOptions := range hosts {
+			if len(byOptions) > 1 {
+				c.contest(ep, host, byOptions)
+				continue
+			}
+			for name := range byOptions {
+				c.giveOptions(ep, host, name)
+			}
+		}
+	}
+}
+
+// wantedOptions lists routers by entry point, host of their rule, and name of their options.
+func (c *compiler) wantedOptions() map[string]map[string]map[string][]*routerDraft {
+	wanted := map[string]map[string]map[string][]*routerDraft{}
 	for _, d := range c.sorted {
-		name := d.name
 		if d.rule == nil || d.options == "" {
 			continue
 		}
@@ -139,61 +164,50 @@ func (c *compiler) tlsOptions() {
 			if d.certs {
 				text += ", and requests whose connection was not asked for a client certificate get 421"
 			}
-			c.problem("router "+name, "tls.options", config.CodeInvalidValue, config.Warning, text, "add a Host(`...`) to the rule")
+			c.problem("router "+d.name, "tls.options", config.CodeInvalidValue, config.Warning, text, "add a Host(`...`) to the rule")
 		}
-		for _, h := range d.rule.Hosts() {
-			for _, ep := range d.info.Using {
-				p := place{ep, h.Name}
-				if wanted[p] == nil {
-					wanted[p] = map[string][]*routerDraft{}
+		for _, ep := range d.info.Using {
+			hosts := wanted[ep]
+			if hosts == nil {
+				hosts = map[string]map[string][]*routerDraft{}
+				wanted[ep] = hosts
+			}
+			for _, h := range d.rule.Hosts() {
+				if hosts[h.Name] == nil {
+					hosts[h.Name] = map[string][]*routerDraft{}
 				}
-				wanted[p][d.options] = append(wanted[p][d.options], d)
+				hosts[h.Name][d.options] = append(hosts[h.Name][d.options], d)
 			}
 		}
 	}
-	c.table.hostOptions = map[string]string{}
-	var plain []string // hosts that have the default ones at some entry point
-	for p, byOptions := range wanted {
-		if len(byOptions) > 1 {
-			c.table.memo.contested[p.host] = true
-			used := "the default ones are used"
-			if strict := c.strictest(byOptions); strict != "" {
-				used = strict + ", which ask for client certificates, are used"
-				c.giveOptions(p.host, strict)
-			}
-			for _, list := range byOptions {
-				for _, d := range list {
-					c.warn(d, "tls.options", config.CodeConflict, fmt.Sprintf("found different TLS options for routers on the same host %s, so %s", p.host, used),
-						"give all routers of a host the same options")
-				}
-			}
-			continue
-		}
-		for name := range byOptions {
-			if name == defaultOptions {
-				plain = append(plain, p.host)
-			} else {
-				c.giveOptions(p.host, name)
-			}
-		}
+	return wanted
+}
+
+// contest decides for a host whose routers on an entry point want different options.
+func (c *compiler) contest(ep, host string, byOptions map[string][]*routerDraft) {
+	c.table.memo.contested[host] = true
+	used := "the default ones are used"
+	if strict := c.strictest(byOptions); strict != "" {
+		used = strict + ", which ask for client certificates, are used"
+		c.giveOptions(ep, host, strict)
 	}
-	// One map serves all entry points: what one of them asks of a host's clients, all do.
-	for _, host := range plain {
-		if o := c.table.hostOptions[host]; o != "" && c.asksForCertificates(defaultOptions) && !c.asksForCertificates(o) {
-			c.table.memo.contested[host] = true
-			delete(c.table.hostOptions, host)
+	for _, list := range byOptions {
+		for _, d := range list {
+			c.warn(d, "tls.options", config.CodeConflict, fmt.Sprintf("found different TLS options for routers on the same host %s, so %s", host, used),
+				"give all routers of a host the same options")
 		}
 	}
 }
 
-// giveOptions notes the options of a host. Should two entry points differ, the choice must
-// not be chance, nor take a demand for client certificates away.
-func (c *compiler) giveOptions(host, name string) {
-	old := c.table.hostOptions[host]
-	was, is := c.asksForCertificates(old), c.asksForCertificates(name)
-	if old == "" || is && !was || is == was && name < old {
-		c.table.hostOptions[host] = name
+// giveOptions notes the options of a host that are not the default ones.
+func (c *compiler) giveOptions(ep, host, name string) {
+	if name == defaultOptions {
+		return
 	}
+	if c.table.hostOptions[ep] == nil {
+		c.table.hostOptions[ep] = map[string]string{}
+	}
+	c.table.hostOptions[ep][host] = name
 }
 
 // strictest is the first by name of the options that demand client certificates, or "".
@@ -221,12 +235,7 @@ func (c *compiler) asksForCertificates(name string) bool {
 }
 
 // optionsAt returns the options of hosts, for the check of requests on an entry point.
-func (c *compiler) optionsAt(string) hostOptions {
-	if len(c.table.hostOptions) == 0 {
-		return nil
-	}
-	return c.table.hostOptions
-}
+func (c *compiler) optionsAt(ep string) hostOptions { return c.table.hostOptions[ep] }
 
 // certificates collects what routers ask resolvers for: the domains they list, else the
 // hosts of their rules, those of one router on one certificate.

@@ -21,7 +21,7 @@ func TestTLSOptionsOfHosts(t *testing.T) {
 	})
 	in.Config.TLS = &config.TLS{Options: map[string]*config.TLSOptions{"v13@x": {}, "mtls@x": {}}}
 	table := Compile(in)
-	if got := fmt.Sprint(table.HostOptions()); got != "map[*.w.test:mtls@x same.test:mtls@x]" {
+	if got := fmt.Sprint(table.HostOptions()); got != "map[web:map[*.w.test:mtls@x same.test:mtls@x] websecure:map[*.w.test:mtls@x same.test:mtls@x]]" {
 		t.Errorf("host options %s", got)
 	}
 	if r := table.Runtime.Routers["r1@x"]; r.Status != config.StatusWarning || len(r.Errors) != 1 {
@@ -68,7 +68,8 @@ func TestClientCertificatesAreStillAskedFor(t *testing.T) {
 		"none demanded":                       {owner: "a-weak@x", other: "weak", otherEP: "websecure", want: ""},
 		"by the default ones":                 {def: cas, owner: "", other: "weak", otherEP: "websecure", want: ""},
 		"by the default ones, weak elsewhere": {def: cas, owner: "", other: "weak", otherEP: "web", want: ""},
-		"default ones not, weak elsewhere":    {owner: "", other: "weak", otherEP: "web", want: "weak@y"},
+		"default ones not, weak elsewhere":    {owner: "", other: "weak", otherEP: "web", want: ""},
+		"demanded elsewhere":                  {owner: "", other: "mtls@x", otherEP: "web", want: ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := input(&config.HTTP{
@@ -79,7 +80,7 @@ func TestClientCertificatesAreStillAskedFor(t *testing.T) {
 				"default": {ClientAuth: c.def}, "mtls@x": {ClientAuth: cas}, "typed@x": {ClientAuth: required},
 				"weak@y": {}, "a-weak@y": {}, "a-weak@x": {}, "optional@y": {ClientAuth: optional},
 			}}
-			if got := Compile(in).HostOptions()["a.test"]; got != c.want {
+			if got := Compile(in).HostOptions()["websecure"]["a.test"]; got != c.want {
 				t.Errorf("options %q, want %q", got, c.want)
 			}
 		})
