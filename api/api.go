@@ -126,7 +126,7 @@ func (s *server) mountAPI(mux *http.ServeMux) {
 		"/overview":         s.overview,
 		"/version":          s.version,
 		"/support-dump":     s.supportDump,
-		"/entrypoints":      list(s.entryPoints),
+		"/entrypoints":      listAll(s.entryPoints),
 		"/entrypoints/{id}": item("entry point", s.entryPoint),
 
 		"/certificates":      list(s.certificates),
@@ -162,6 +162,9 @@ func (s *server) mountAPI(mux *http.ServeMux) {
 		"/sluice/openapi.json": s.openAPI,
 	} {
 		mux.HandleFunc("GET /api"+path, h)
+		if !strings.HasPrefix(path, "/sluice/") { // the reference answers GET alone
+			mux.HandleFunc("HEAD /api"+path, notAllowed)
+		}
 	}
 	mux.HandleFunc("POST /api/sluice/explain", s.explainPost)
 }
@@ -170,6 +173,11 @@ func mountDashboard(mux *http.ServeMux) {
 	mux.Handle("GET /dashboard/", http.StripPrefix("/dashboard", dashboard.Handler()))
 	// Without this the mux would redirect; the reference answers 404.
 	mux.HandleFunc("GET /dashboard", http.NotFound)
+}
+
+func notAllowed(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodGet)
+	w.WriteHeader(http.StatusMethodNotAllowed)
 }
 
 // forwardedPrefix is what a stripPrefix of the user's router removed, so that redirects

@@ -144,21 +144,46 @@ func TestLists(t *testing.T) {
 		{routers + "?sortBy=provider&direction=asc&per_page=2", "a/b c@docker blog", "2"},
 		{routers + "?provider=Docker", "a/b c@docker", "1"},
 		{routers + "?provider=internal&search=api", "api@internal", "1"},
-		{routers + "?sortBy=nothing&direction=up&per_page=1", "a/b c@docker", "2"},
+		{routers + "?sortBy=nothing&direction=asc&per_page=1", "a/b c@docker", "2"},
+		{routers + "?direction=up&per_page=1", "shop", "2"}, // whatever is not "asc" goes down
+		{routers + "?direction=ASC&per_page=1", "shop", "2"},
 		{"/api/http/services?search=art", "cart", "1"},
 		{"/api/http/services?search=10.0", "", "1"},
 		{"/api/http/services?sortBy=servers&direction=desc&per_page=2", "cart pages", "2"},
+		{"/api/http/services?sortBy=servers&per_page=4", "api@internal copy noop@internal spread", "2"}, // balancers alone have servers
 		{"/api/http/services?sortBy=type&per_page=3", "api@internal noop@internal cart", "2"},
 		{"/api/http/middlewares?search=addprefix", "", "1"},
 		{"/api/tcp/routers?search=db", "named", "1"},
 		{"/api/udp/services?search=gram", "dgram", "1"},
 		{"/api/entrypoints", "web", "1"},
+		{"/api/entrypoints?search=nothing&status=disabled&direction=desc", "web", "1"},
 		{"/api/certificates", "", "1"},
 	}
 	for _, tt := range tests {
 		w := get(t, h, tt.path)
 		if got := namesOf(t, w); w.Code != 200 || got != tt.names || w.Header().Get("X-Next-Page") != tt.next {
 			t.Errorf("%s: %d, %q, next %s; want %q, %s", tt.path, w.Code, got, w.Header().Get("X-Next-Page"), tt.names, tt.next)
+		}
+	}
+}
+
+// TestSortByEntryPoints: the column is how many there are.
+func TestSortByEntryPoints(t *testing.T) {
+	rows := []row{{name: "a", entryPoints: 2}, {name: "b", entryPoints: 1}, {name: "c", entryPoints: 2}}
+	order(rows, "entryPoints", "desc")
+	if got := rows[0].name + rows[1].name + rows[2].name; got != "cab" {
+		t.Error(got)
+	}
+}
+
+// TestHead: the reference's paths answer GET alone.
+func TestHead(t *testing.T) {
+	h := New(shopOptions())
+	for path, want := range map[string]int{"/api/version": 405, "/api/http/routers": 405, "/api/http/routers/shop@file": 405, "/api/sluice/status": 200, "/dashboard/": 200} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodHead, path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func showRouter(name string, info *config.RouterInfo) row {
 	view.Router = &router
 	return row{
 		status: string(info.Status), rule: router.Rule, service: router.Service, priority: router.Priority,
-		entryPoints: strings.Join(router.EntryPoints, ","), middlewares: router.Middlewares,
+		entryPoints: len(router.EntryPoints), middlewares: router.Middlewares,
 		search: []string{name, router.Rule},
 		body:   routerView{view, strconv.Itoa(router.Priority), show(name, "")},
 	}
@@ -84,21 +84,21 @@ func (s *server) showService(name string, info *config.ServiceInfo) row {
 	}
 }
 
-// serviceKind returns the kind in lower case and the number of servers or children;
-// internal services have no kind.
+// serviceKind returns the kind in lower case and the number of servers, which balancers
+// alone have; internal services have no kind.
 func serviceKind(c *config.Service) (kind string, servers int) {
 	switch {
 	case c == nil:
 	case c.LoadBalancer != nil:
 		return "loadbalancer", len(c.LoadBalancer.Servers)
 	case c.Weighted != nil:
-		return "weighted", len(c.Weighted.Services)
+		return "weighted", 0
 	case c.HighestRandomWeight != nil:
-		return "highestrandomweight", len(c.HighestRandomWeight.Services)
+		return "highestrandomweight", 0
 	case c.Mirroring != nil:
-		return "mirroring", 1 + len(c.Mirroring.Mirrors)
+		return "mirroring", 0
 	case c.Failover != nil:
-		return "failover", 2
+		return "failover", 0
 	}
 	return "", 0
 }

@@ -22,11 +22,11 @@ type row struct {
 	name, provider, status string
 	kind                   string
 	rule, service          string
-	entryPoints            string
 	middlewares            []string
-	priority, servers      int
-	issuer                 string
-	validUntil             int64
+	// entryPoints, priority and servers are numbers; servers those of a balancer of its own.
+	entryPoints, priority, servers int
+	issuer                         string
+	validUntil                     int64
 	// search holds what the search parameter looks into.
 	search []string
 	body   any
@@ -38,19 +38,33 @@ func list(rows func() []row) http.HandlerFunc {
 		q := r.URL.Query()
 		kept := filter(rows(), q)
 		order(kept, q.Get("sortBy"), q.Get("direction"))
-		from, to, next, err := page(q, len(kept))
-		if err != nil {
-			writeError(w, http.StatusBadRequest, err.Error())
-			return
-		}
-		bodies := make([]any, 0, to-from)
-		for _, row := range kept[from:to] {
-			bodies = append(bodies, row.body)
-		}
-		w.Header().Set(nextPage, strconv.Itoa(next))
-		w.Header().Set(totalCount, strconv.Itoa(len(kept)))
-		writeJSON(w, bodies)
+		writePage(w, q, kept)
 	}
+}
+
+// listAll answers with a page of all rows, by name: the reference does not filter or sort
+// what is static.
+func listAll(rows func() []row) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		all := rows()
+		order(all, "", "")
+		writePage(w, r.URL.Query(), all)
+	}
+}
+
+func writePage(w http.ResponseWriter, q url.Values, kept []row) {
+	from, to, next, err := page(q, len(kept))
+	if err != nil {
+		writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	bodies := make([]any, 0, to-from)
+	for _, row := range kept[from:to] {
+		bodies = append(bodies, row.body)
+	}
+	w.Header().Set(nextPage, strconv.Itoa(next))
+	w.Header().Set(totalCount, strconv.Itoa(len(kept)))
+	writeJSON(w, bodies)
 }
 
 // item answers with the object that find returns for the path's id, or 404. Names come
@@ -93,7 +107,8 @@ func names(service, wanted string) bool {
 	return service == before
 }
 
-// order sorts by the named column and then by name; an unknown column is the name.
+// order sorts by the named column and then by name; an unknown column is the name. As in
+// the reference every direction but "asc" goes down, and an absent one up.
 func order(rows []row, by, direction string) {
 	column := func(a, b row) int { return 0 }
 	switch by {
@@ -119,7 +134,7 @@ func order(rows []row, by, direction string) {
 		column = func(a, b row) int { return cmp.Compare(a.validUntil, b.validUntil) }
 	}
 	sign := 1
-	if direction == "desc" {
+	if direction != "" && direction != "asc" {
 		sign = -1
 	}
 	slices.SortStableFunc(rows, func(a, b row) int {

@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "write openapi.json")
 type endpoint struct {
 	path, summary string
 	listed        bool
+	static        bool // a list that is neither filtered nor sorted
 	query         []string
 	answer        reflect.Type
 	media         string
@@ -41,7 +42,7 @@ func endpoints() []endpoint {
 		{path: "/api/rawdata", summary: "The whole dynamic configuration with the state of its objects", answer: typeOf[rawdata]()},
 		{path: "/api/overview", summary: "Counts of objects by state, features, providers", answer: typeOf[Overview]()},
 		{path: "/api/support-dump", summary: "Version, static and runtime configuration without secrets, as tar.gz", media: "application/gzip"},
-		{path: "/api/entrypoints", summary: "Entry points", listed: true, answer: typeOf[entryPointView]()},
+		{path: "/api/entrypoints", summary: "Entry points", listed: true, static: true, answer: typeOf[entryPointView]()},
 		{path: "/api/certificates", summary: "Certificates offered to clients", listed: true, answer: typeOf[certificateView]()},
 		{path: "/api/http/routers", summary: "HTTP routers", listed: true, query: routerQuery(), answer: typeOf[routerView]()},
 		{path: "/api/http/services", summary: "HTTP services with the live state of their servers", listed: true, answer: typeOf[struct {
@@ -106,7 +107,10 @@ func document() []byte {
 		query := slices.Clone(e.query)
 		responses := object{}
 		if e.listed {
-			query = append(query, "search", "status", "provider", "sortBy", "direction", "page", "per_page")
+			if !e.static {
+				query = append(query, "search", "status", "provider", "sortBy", "direction")
+			}
+			query = append(query, "page", "per_page")
 			responses["200"] = answers("One page", "", object{"type": "array", "items": schema})
 			responses["200"].(object)["headers"] = object{
 				nextPage:   object{"description": "Number of the next page; 1 on the last", "schema": object{"type": "integer"}},

@@ -2,7 +2,6 @@ package api
 
 import (
 	"strconv"
-	"strings"
 
 	"github.com/sluice-edge/sluice/config"
 )
@@ -27,7 +26,7 @@ func showTCPRouter(name string, info *config.TCPRouterInfo) row {
 	view.TCPRouter = &router
 	return row{
 		status: string(info.Status), rule: router.Rule, service: router.Service, priority: router.Priority,
-		entryPoints: strings.Join(router.EntryPoints, ","), middlewares: router.Middlewares,
+		entryPoints: len(router.EntryPoints), middlewares: router.Middlewares,
 		search: []string{name, router.Rule},
 		body:   tcpRouterView{view, strconv.Itoa(router.Priority), show(name, "")},
 	}
@@ -76,7 +75,7 @@ func (s *server) showTCPService(name string, info *config.TCPServiceInfo) row {
 	case c.LoadBalancer != nil:
 		kind, servers = "loadbalancer", len(c.LoadBalancer.Servers)
 	case c.Weighted != nil:
-		kind, servers = "weighted", len(c.Weighted.Services)
+		kind = "weighted"
 	}
 	return row{
 		status: string(info.Status), kind: kind, servers: servers,
@@ -128,7 +127,7 @@ func showUDPRouter(name string, info *config.UDPRouterInfo) row {
 		}{info, show(name, "")},
 	}
 	if c := info.UDPRouter; c != nil {
-		r.service, r.entryPoints = c.Service, strings.Join(c.EntryPoints, ",")
+		r.service, r.entryPoints = c.Service, len(c.EntryPoints)
 	}
 	return r
 }
@@ -146,7 +145,7 @@ func showUDPService(name string, info *config.UDPServiceInfo) row {
 	case c.LoadBalancer != nil:
 		kind, servers = "loadbalancer", len(c.LoadBalancer.Servers)
 	case c.Weighted != nil:
-		kind, servers = "weighted", len(c.Weighted.Services)
+		kind = "weighted"
 	}
 	return row{
 		status: string(info.Status), kind: kind, servers: servers,

@@ -58,6 +58,9 @@ func shedPrivileges() error {
 		}
 		if has == 1 && kept&(uint64(1)<<c) == 0 {
 			_, _, e = syscall.AllThreadsSyscall(syscall.SYS_PRCTL, prCapBoundingDrop, c, 0)
+			if e == syscall.ENOTSUP { // said once, not for each capability
+				return errors.New("this binary was built with cgo; build it with CGO_ENABLED=0")
+			}
 			tell("bounding set", e)
 		}
 	}
