@@ -55,6 +55,7 @@ type group struct {
 	sticky  *sticky
 	hrw     bool
 	checked bool
+	warning string
 }
 
 // Weighted builds a weighted service. Children are in the order of cfg.Services.
@@ -62,6 +63,7 @@ func (d *Draft) Weighted(name string, cfg *config.Weighted, kids []Child, f Forw
 	g := &group{name: name, checked: cfg.HealthCheck != nil}
 	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
 		g.sticky = newSticky(name, cfg.Sticky.Cookie)
+		g.warning = g.sticky.warning
 	}
 	return d.group(g, cfg.Services, kids, f)
 }
@@ -78,8 +80,9 @@ func (d *Draft) group(g *group, cfg []config.WeightedService, kids []Child, f Fo
 		if s.Weight != nil {
 			w = *s.Weight
 		}
-		if w < 0 {
-			return Child{}, fmt.Errorf("service %s: weight %d is negative", s.Name, w)
+		if w < 0 { // no better than zero in the reference
+			g.warning = fmt.Sprintf("service %s: weight %d is negative, so that it takes no requests", s.Name, w)
+			w = 0
 		}
 		if g.checked {
 			if h := kids[i].state(); h == nil || !h.Checked() {
@@ -89,7 +92,7 @@ func (d *Draft) group(g *group, cfg []config.WeightedService, kids []Child, f Fo
 		g.names = append(g.names, s.Name)
 		g.weights = append(g.weights, w)
 		if g.sticky != nil {
-			g.sticky.add(kids[i].Name)
+			g.sticky.add(s.Name, w > 0) // as written, as the reference hashes it
 		}
 		handler = handler || kids[i].Handler != nil
 	}
@@ -141,11 +144,11 @@ func (g *group) up(i int, now int64) bool {
 	return h == nil || h.Up(now)
 }
 
-// choose returns the child and whether a cookie named it.
+// choose returns the child and whether the client holds a good cookie for it.
 func (g *group) choose(ex *exchange.Exchange) (int, bool) {
 	if g.sticky != nil {
-		if i := g.sticky.find(&ex.Req.Fields); i >= 0 && g.up(i, ex.Now) {
-			return i, true
+		if i, old := g.sticky.find(&ex.Req.Fields); i >= 0 && g.up(i, ex.Now) {
+			return i, !old
 		}
 	}
 	if g.hrw {

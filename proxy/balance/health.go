@@ -204,7 +204,9 @@ func newPassive(p *config.PassiveHealthCheck, n int) *passive {
 
 // note counts a failed request: no answer, or a server error (5xx). One that went well
 // makes up for those before it, as in the reference.
-func (p *passive) note(eps []*exchange.Endpoint, ep *exchange.Endpoint, o exchange.Outcome, status int) {
+//
+// Beside an active check it only takes servers out: the check finds out when they work again.
+func (p *passive) note(lb *LoadBalancer, ep *exchange.Endpoint, o exchange.Outcome, status int) {
 	switch {
 	case o == exchange.Aborted:
 		return
@@ -220,9 +222,9 @@ func (p *passive) note(eps []*exchange.Endpoint, ep *exchange.Endpoint, o exchan
 	now := time.Now().UnixNano()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.fails) > len(eps) {
-		live := make(map[*exchange.Endpoint][]int64, len(eps))
-		for _, e := range eps {
+	if len(p.fails) > len(lb.eps) {
+		live := make(map[*exchange.Endpoint][]int64, len(lb.eps))
+		for _, e := range lb.eps {
 			if f := p.fails[e]; f != nil {
 				live[e] = f
 			}
@@ -237,7 +239,11 @@ func (p *passive) note(eps []*exchange.Endpoint, ep *exchange.Endpoint, o exchan
 	}
 	kept = append(kept, now)
 	if len(kept) >= p.max {
-		ep.DownUntil.Store(now + int64(p.window))
+		if lb.health != nil {
+			ep.Down.Store(true)
+		} else {
+			ep.DownUntil.Store(now + int64(p.window))
+		}
 		kept = kept[:0]
 	}
 	p.fails[ep] = kept

@@ -98,10 +98,6 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	default:
 		return nil, fmt.Errorf("strategy %q is not wrr, p2c, hrw or leasttime", cfg.Strategy)
 	}
-	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil && lb.strategy == hrw {
-		// Both bind a client to a server; the cookie is the stronger wish.
-		lb.strategy = wrr
-	}
 	seen := map[*exchange.Endpoint]bool{}
 	for i := range cfg.Servers {
 		s := &cfg.Servers[i]
@@ -114,8 +110,9 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		if s.Weight != nil {
 			w = *s.Weight
 		}
-		if w < 0 {
-			return nil, fmt.Errorf("server %s: weight %d is negative", s.URL, w)
+		if w < 0 { // no better than zero in the reference
+			lb.warn("server %s: weight %d is negative, so that it takes no requests", s.URL, w)
+			w = 0
 		}
 		if seen[ep] {
 			continue // named twice counts once, as in the reference
@@ -130,11 +127,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	}
 	lb.dropHost = cfg.PassHostHeader != nil && !*cfg.PassHostHeader
 	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
-		st := newSticky(name, cfg.Sticky.Cookie)
-		for _, ep := range lb.eps {
-			st.add(ep.URL)
-		}
-		lb.sticky = st
+		lb.stick(cfg.Sticky.Cookie)
 	}
 	if p := cfg.PassiveHealthCheck; p != nil {
 		if p.FailureWindow <= 0 || p.MaxFailedAttempts <= 0 {
@@ -143,8 +136,12 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		lb.passive = newPassive(p, len(lb.eps))
 	}
 	var err error
-	if lb.health, lb.warning, err = healthOptions(cfg.HealthCheck); err != nil {
+	var odd string
+	if lb.health, odd, err = healthOptions(cfg.HealthCheck); err != nil {
 		return nil, err
+	}
+	if odd != "" {
+		lb.warn("%s", odd)
 	}
 	d.book.mu.Lock()
 	lb.rot = d.book.positions[name]
@@ -169,6 +166,31 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		lb.passive = old.passive
 	}
 	return lb, nil
+}
+
+// stick makes the sticky cookie. hrw binds a client to a server already; the reference sets no
+// cookie there.
+func (lb *LoadBalancer) stick(c *config.Cookie) {
+	if lb.strategy == hrw {
+		lb.warn("sticky.cookie has no effect with the strategy hrw, which binds a client by its address")
+		return
+	}
+	st := newSticky(lb.name, c)
+	for i, ep := range lb.eps {
+		st.add(ep.URL, lb.weights[i] > 0)
+	}
+	if st.warning != "" {
+		lb.warn("%s", st.warning)
+	}
+	lb.sticky = st
+}
+
+// warn takes down what works but is hardly meant.
+func (lb *LoadBalancer) warn(format string, args ...any) {
+	if lb.warning != "" {
+		lb.warning += "; "
+	}
+	lb.warning += fmt.Sprintf(format, args...)
 }
 
 // Name of the service.
@@ -196,9 +218,9 @@ func (lb *LoadBalancer) serving(now int64) bool {
 // Pick implements exchange.Service.
 func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
 	i := -1
-	stuck := false
+	stuck, old := false, false
 	if lb.sticky != nil {
-		if i = lb.sticky.find(&ex.Req.Fields); i >= 0 {
+		if i, old = lb.sticky.find(&ex.Req.Fields); i >= 0 {
 			if lb.usable(ex, i) {
 				stuck = true
 			} else {
@@ -225,7 +247,7 @@ func (lb *LoadBalancer) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 	ex.Backend.DropHost = lb.dropHost
 	ex.Backend.FlushInterval = lb.flush
 	ex.Backend.Owner, ex.Backend.Holder = lb, nil
-	if lb.sticky != nil && !stuck {
+	if lb.sticky != nil && (!stuck || old) {
 		ex.OnResponse(lb, uint64(i)<<2|setCookie)
 	}
 	if lb.strategy == leastTime {
@@ -274,12 +296,11 @@ func (lb *LoadBalancer) Release(ex *exchange.Exchange, ep *exchange.Endpoint, o 
 		ep.Measured.Store(ex.Now)
 	}
 	if lb.passive != nil {
-		lb.passive.note(lb.eps, ep, o, ex.Resp.Status)
+		lb.passive.note(lb, ep, o, ex.Resp.Status)
 	}
 }
 
-// usable reports whether endpoint i may serve this request. Whoever is stuck to a server
-// of weight zero stays there.
+// usable reports whether endpoint i may serve this request, its weight aside.
 func (lb *LoadBalancer) usable(ex *exchange.Exchange, i int) bool {
 	ep := lb.eps[i]
 	return ep.Up(ex.Now) && !ex.WasTried(ep)

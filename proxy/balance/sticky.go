@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash"
 	"hash/fnv"
 	"net/http"
 	"strconv"
@@ -20,13 +21,14 @@ import (
 type sticky struct {
 	name    string
 	byValue map[string]int
+	older   map[string]int // values of older releases of the reference, which clients may still hold
 	cookies []string
 	tmpl    http.Cookie
 	warning string
 }
 
 func newSticky(service string, c *config.Cookie) *sticky {
-	s := &sticky{name: c.Name, byValue: map[string]int{}}
+	s := &sticky{name: c.Name, byValue: map[string]int{}, older: map[string]int{}}
 	if s.name == "" {
 		sum := sha1.Sum([]byte("_TRAEFIK_BACKEND_" + service)) //nolint:gosec // see import
 		s.name = "_" + hex.EncodeToString(sum[:])[:5]
@@ -51,26 +53,40 @@ func newSticky(service string, c *config.Cookie) *sticky {
 	return s
 }
 
-// add gives the next server its values: SHA-256 as set today; FNV-1a and the plain key as
-// older releases of the reference set them, which clients may still hold.
-func (s *sticky) add(key string) {
+// add gives the next server its values: SHA-256 as set today, and those of older releases of
+// the reference. Where a server takes no requests (weight zero), no cookie leads to it.
+func (s *sticky) add(key string, takes bool) {
 	i := len(s.cookies)
 	sum := sha256.Sum256([]byte(key))
-	value := hex.EncodeToString(sum[:8])
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(key))
-	for _, v := range []string{value, strconv.FormatUint(h.Sum64(), 16), key} {
-		if _, dup := s.byValue[v]; !dup {
-			s.byValue[v] = i
+	c := s.tmpl
+	c.Value = hex.EncodeToString(sum[:8])
+	s.cookies = append(s.cookies, c.String())
+	if !takes {
+		return
+	}
+	s.byValue[c.Value] = i
+	for _, v := range olderValues(key) {
+		if _, dup := s.older[v]; !dup {
+			s.older[v] = i
 		}
 	}
-	c := s.tmpl
-	c.Value = value
-	s.cookies = append(s.cookies, c.String())
 }
 
-// find returns the server that the request's cookie names, or -1. It does not allocate.
-func (s *sticky) find(f *exchange.Fields) int {
+// olderValues are what releases of the reference made of a server's URL over the years: the
+// URL itself, its FNV-1, and the FNV-1 of a hash of it.
+func olderValues(key string) []string {
+	hash := func(h hash.Hash64, s string) string {
+		_, _ = h.Write([]byte(s))
+		return strconv.FormatUint(h.Sum64(), 16)
+	}
+	one, oneA := hash(fnv.New64(), key), hash(fnv.New64a(), key)
+	padded := strings.Repeat("0", 16-len(oneA)) + oneA
+	return []string{key, one, oneA, hash(fnv.New64(), one), hash(fnv.New64(), padded)}
+}
+
+// find returns the server that the request's cookie names, or -1, and whether its value is
+// that of an older release, so that it ought to be set anew. It does not allocate.
+func (s *sticky) find(f *exchange.Fields) (server int, old bool) {
 	for i := f.Index("Cookie", 0); i >= 0; i = f.Index("Cookie", i+1) {
 		v := f.At(i).Value
 		for v != "" {
@@ -84,11 +100,14 @@ func (s *sticky) find(f *exchange.Fields) int {
 				val = val[1 : len(val)-1]
 			}
 			if n, ok := s.byValue[val]; ok {
-				return n
+				return n, false
+			}
+			if n, ok := s.older[val]; ok {
+				return n, true
 			}
 		}
 	}
-	return -1
+	return -1, false
 }
 
 // cookieName replaces what may not stand in a cookie's name (RFC 6265 §4.1.1: a token).
@@ -109,28 +128,14 @@ func (lb *LoadBalancer) CookieName() string { return lb.sticky.cookieName() }
 func (g *group) CookieName() string { return g.sticky.cookieName() }
 
 // Warning tells what works but is hardly meant, or "".
-func (lb *LoadBalancer) Warning() string {
-	if w := lb.sticky.warn(); w != "" && lb.warning != "" {
-		return w + "; " + lb.warning
-	} else if w != "" {
-		return w
-	}
-	return lb.warning
-}
+func (lb *LoadBalancer) Warning() string { return lb.warning }
 
 // Warning tells what works but is hardly meant, or "".
-func (g *group) Warning() string { return g.sticky.warn() }
+func (g *group) Warning() string { return g.warning }
 
 func (s *sticky) cookieName() string {
 	if s == nil {
 		return ""
 	}
 	return s.name
-}
-
-func (s *sticky) warn() string {
-	if s == nil {
-		return ""
-	}
-	return s.warning
 }
