@@ -3,6 +3,7 @@ package header
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,10 +16,13 @@ import (
 type cors struct {
 	credentials              bool
 	headers, methods, expose string
-	origins                  []string
-	regexes                  []*regexp.Regexp
-	maxAge                   string
-	vary                     bool
+	// With credentials browsers take "*" for a name (Fetch standard, CORS protocol and
+	// credentials): what the client asks for is said instead of a wildcard.
+	anyHeader, anyMethod bool
+	origins              []string
+	regexes              []*regexp.Regexp
+	maxAge               string
+	vary                 bool
 }
 
 // newCORS returns nil where no option of CORS is set.
@@ -43,6 +47,13 @@ func newCORS(cfg *config.Headers) (*cors, error) {
 		}
 		*f.to = v
 	}
+	if c.credentials {
+		c.anyHeader = slices.Contains(cfg.AccessControlAllowHeaders, "*")
+		c.anyMethod = slices.Contains(cfg.AccessControlAllowMethods, "*")
+		if slices.Contains(cfg.AccessControlExposeHeaders, "*") {
+			c.expose = ""
+		}
+	}
 	for _, o := range c.origins {
 		if _, err := oneLine("accessControlAllowOriginList", o); err != nil {
 			return nil, err
@@ -66,19 +77,24 @@ func newCORS(cfg *config.Headers) (*cors, error) {
 	return c, nil
 }
 
-// allowed returns the origin to name in the answer, or "".
-func (c *cors) allowed(origin string) string {
+// allowed returns the origin to name in the answer. Where any is allowed and credentials
+// are, that is the client's own; it is empty where the client has named none, as with the
+// reference.
+func (c *cors) allowed(origin string) (string, bool) {
 	for _, o := range c.origins {
-		if o == "*" || o == origin {
-			return o
+		switch {
+		case o == origin, o == "*" && c.credentials:
+			return origin, true
+		case o == "*":
+			return o, true
 		}
 	}
 	for _, re := range c.regexes {
 		if re.MatchString(origin) {
-			return origin
+			return origin, true
 		}
 	}
-	return ""
+	return "", false
 }
 
 // preflight answers a preflight request and reports whether it was one.
@@ -86,8 +102,8 @@ func (c *cors) preflight(ex *exchange.Exchange) bool {
 	if ex.Req.Method != http.MethodOptions {
 		return false
 	}
-	origin := ex.Req.Fields.Get("Origin")
-	if origin == "" || ex.Req.Fields.Get("Access-Control-Request-Method") == "" {
+	origin, method := ex.Req.Fields.Get("Origin"), ex.Req.Fields.Get("Access-Control-Request-Method")
+	if origin == "" || method == "" {
 		return false
 	}
 	ex.Resp.Status, ex.Resp.StatusText, ex.Reason = http.StatusOK, "", exchange.Preflight
@@ -97,10 +113,18 @@ func (c *cors) preflight(ex *exchange.Exchange) bool {
 	if c.credentials {
 		f.Add("Access-Control-Allow-Credentials", "true")
 	}
+	headers, methods := c.headers, c.methods
+	if c.anyHeader {
+		headers = ex.Req.Fields.Get("Access-Control-Request-Headers")
+	}
+	if c.anyMethod {
+		methods = method
+	}
+	match, _ := c.allowed(origin)
 	for _, s := range [...]set{
-		{"Access-Control-Allow-Headers", c.headers},
-		{"Access-Control-Allow-Methods", c.methods},
-		{"Access-Control-Allow-Origin", c.allowed(origin)},
+		{"Access-Control-Allow-Headers", headers},
+		{"Access-Control-Allow-Methods", methods},
+		{"Access-Control-Allow-Origin", match},
 		{"Access-Control-Expose-Headers", c.expose},
 		{"Access-Control-Max-Age", c.maxAge},
 	} {
@@ -113,7 +137,7 @@ func (c *cors) preflight(ex *exchange.Exchange) bool {
 
 func (c *cors) respond(ex *exchange.Exchange) {
 	f := &ex.Resp.Fields
-	if o := c.allowed(ex.Req.Fields.Get("Origin")); o != "" {
+	if o, ok := c.allowed(ex.Req.Fields.Get("Origin")); ok {
 		f.Set("Access-Control-Allow-Origin", o)
 	}
 	if c.credentials {

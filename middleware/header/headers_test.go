@@ -146,6 +146,8 @@ func TestCORS(t *testing.T) {
 		AccessControlAllowCredentials: true, AccessControlExposeHeaders: []string{"X-E", "X-F"}, AddVaryHeader: true,
 	}
 	star := &config.Headers{AccessControlAllowMethods: []string{"*"}, AccessControlAllowOriginList: []string{"*"}, AccessControlAllowHeaders: []string{"*"}}
+	trusting := &config.Headers{AccessControlAllowMethods: []string{"GET", "*"}, AccessControlAllowOriginList: []string{"https://first.test", "*"},
+		AccessControlAllowHeaders: []string{"*"}, AccessControlExposeHeaders: []string{"*"}, AccessControlAllowCredentials: true}
 	rx := &config.Headers{AccessControlAllowOriginListRegex: []string{`^https://.*\.ok\.test$`}, AccessControlAllowMethods: []string{"GET"}}
 	max0 := &config.Headers{AccessControlAllowOriginList: []string{"*"}, AccessControlMaxAge: &zero}
 	deny := []string{"access-control-allow-credentials: true", "access-control-allow-headers: X-A,X-B", "access-control-allow-methods: GET,PUT",
@@ -169,6 +171,12 @@ func TestCORS(t *testing.T) {
 		{"no request method", a, "OPTIONS", "https://app.test", "", false, []string{"access-control-allow-credentials: true",
 			"access-control-allow-origin: https://app.test", "access-control-expose-headers: X-E,X-F", "vary: Accept,Origin"}},
 		{"no origin", a, "OPTIONS", "", "PUT", false, []string{"access-control-allow-credentials: true", "access-control-expose-headers: X-E,X-F", "vary: Accept,Origin"}},
+		{"any with credentials", trusting, "OPTIONS", "https://x.test", "PATCH", true, []string{"access-control-allow-credentials: true",
+			"access-control-allow-headers: x-a, x-b", "access-control-allow-methods: PATCH", "access-control-allow-origin: https://x.test"}},
+		{"any with credentials, simple", trusting, "GET", "https://x.test", "", false, []string{"access-control-allow-credentials: true",
+			"access-control-allow-origin: https://x.test", "vary: Accept"}},
+		{"any with credentials, no origin", trusting, "GET", "", "", false, []string{"access-control-allow-credentials: true",
+			"access-control-allow-origin: ", "vary: Accept"}},
 		{"simple", star, "GET", "https://x.test", "", false, []string{"access-control-allow-origin: *", "vary: Accept"}},
 	} {
 		ex := request(c.method, "a.test")
@@ -177,6 +185,7 @@ func TestCORS(t *testing.T) {
 		}
 		if c.acrm != "" {
 			ex.Req.Fields.Add("Access-Control-Request-Method", c.acrm)
+			ex.Req.Fields.Add("Access-Control-Request-Headers", "x-a, x-b")
 		}
 		v := build(t, c.cfg).Request(ex)
 		if (v == exchange.Answer) != c.pre {
