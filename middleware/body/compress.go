@@ -86,19 +86,18 @@ func (c *compress) serve(w http.ResponseWriter, r *http.Request, next http.Handl
 		return
 	}
 	accept, ok := r.Header["Accept-Encoding"]
-	coding := c.standard
+	coding, named := c.standard, false
 	if ok {
-		coding = negotiate(accept, c.codings, c.standard)
+		coding, named = negotiate(accept, c.codings, c.standard)
 	}
-	switch {
-	case !ok && coding == "", coding == identity:
+	if coding == "" || coding == identity {
 		next.ServeHTTP(w, r)
-		return
-	case coding == refused:
-		refuse(w, http.StatusNotAcceptable)
 		return
 	}
 	cw := &compressWriter{c: c, w: w, coding: coding}
+	// As with the reference only clients that name gzip get it: neither a wildcard nor the
+	// absence of Accept-Encoding will do, whatever defaultEncoding says.
+	cw.leave = coding == codingGzip && !named
 	defer cw.abandon()
 	next.ServeHTTP(cw, r)
 	cw.finish()
@@ -131,6 +130,7 @@ type compressWriter struct {
 	c      *compress
 	w      http.ResponseWriter
 	coding string
+	leave  bool // the answer is not compressed, though another client's would be
 
 	mu     sync.Mutex
 	status int // 0: no head yet
@@ -168,7 +168,7 @@ func (w *compressWriter) head(status int) {
 	if status == http.StatusNotModified {
 		h.Del("Content-Type") // it describes no body (RFC 9110 §15.4.5)
 	}
-	if !w.c.compressible(status, h) {
+	if w.leave || !w.c.compressible(status, h) {
 		w.decide(plain)
 		return
 	}

@@ -57,6 +57,7 @@ func TestCompress(t *testing.T) {
 	url, _ := serve(t, newCompress(t, &config.Compress{}), sized)
 	some, _ := serve(t, newCompress(t, &config.Compress{IncludedContentTypes: []string{"application/json"}, Encodings: []string{"zstd", "br"}, MinResponseBodyBytes: 10}), sized)
 	exc, _ := serve(t, newCompress(t, &config.Compress{ExcludedContentTypes: []string{"application/x-up"}, DefaultEncoding: "gzip"}), sized)
+	br, _ := serve(t, newCompress(t, &config.Compress{DefaultEncoding: "br"}), sized)
 	for _, c := range []struct {
 		name, url, method, path string
 		fields                  []string
@@ -90,8 +91,14 @@ func TestCompress(t *testing.T) {
 		{"own minimum", some, "GET", "/?n=10", []string{"Accept-Encoding", "zstd"}, "zstd", "Accept-Encoding", 10},
 		{"excluded", exc, "GET", "/?n=3000&h=Content-Type:application/x-up%3B+a=b", []string{"Accept-Encoding", "br"}, "", "Accept-Encoding", 3000},
 		{"excluded request", exc, "GET", "/?n=3000", []string{"Accept-Encoding", "br", "Content-Type", "application/x-up"}, "", "", 3000},
-		{"default encoding", exc, "GET", "/?n=3000", nil, "gzip", "Accept-Encoding", 3000},
-		{"wildcard", exc, "GET", "/?n=3000", []string{"Accept-Encoding", "*"}, "gzip", "Accept-Encoding", 3000},
+		{"default encoding", br, "GET", "/?n=3000", nil, "br", "Accept-Encoding", 3000},
+		{"default encoding gzip", exc, "GET", "/?n=3000", nil, "", "Accept-Encoding", 3000},
+		{"wildcard", br, "GET", "/?n=3000", []string{"Accept-Encoding", "*"}, "br", "Accept-Encoding", 3000},
+		{"wildcard for gzip", url, "GET", "/?n=3000", []string{"Accept-Encoding", "*"}, "", "Accept-Encoding", 3000},
+		{"wildcard beside gzip", url, "GET", "/?n=3000", []string{"Accept-Encoding", "gzip;q=0.5, *"}, "gzip", "Accept-Encoding", 3000},
+		{"empty", br, "GET", "/?n=3000", []string{"Accept-Encoding", ""}, "", "", 3000},
+		{"unknown", br, "GET", "/?n=3000", []string{"Accept-Encoding", "compress, rar"}, "", "", 3000},
+		{"nothing acceptable", br, "GET", "/?n=3000", []string{"Accept-Encoding", "gzip;q=0, *;q=0, identity;q=0"}, "", "", 3000},
 	} {
 		resp, body := do(t, c.method, c.url+c.path, "", c.fields...)
 		coding := resp.Header.Get("Content-Encoding")
@@ -112,9 +119,6 @@ func TestCompress(t *testing.T) {
 			t.Errorf("%s: %d bytes for %d", c.name, len(body), c.size)
 		}
 	}
-	if resp, _ := do(t, "GET", url+"/?n=3000", "", "Accept-Encoding", "identity;q=0"); resp.StatusCode != http.StatusNotAcceptable {
-		t.Errorf("nothing acceptable: %d", resp.StatusCode)
-	}
 }
 
 func TestNegotiate(t *testing.T) {
@@ -124,14 +128,20 @@ func TestNegotiate(t *testing.T) {
 		list     []string
 		standard string
 		want     string
+		named    bool
 	}{
-		{"gzip, br", three, "", "gzip"}, {"br;q=1, gzip;q=0.5", three, "", "br"}, {"gzip;q=0.5, zstd", three, "", "zstd"}, {"deflate", three, "", identity},
-		{"*", three, "", "br"}, {"*", []string{"gzip", "zstd"}, "", "gzip"}, {"*;q=0.5", three, "zstd", "zstd"}, {"gzip;q=0", three, "", identity},
-		{"*;q=0", three, "", refused}, {"identity;q=0", three, "", refused}, {"GZIP", three, "", "gzip"}, {"x-gzip", three, "", "gzip"},
-		{"gzip;q=0.3,br;q=0.3", three, "", "gzip"}, {"gzip;q=abc", three, "", "gzip"}, {"", three, "", identity}, {"identity, gzip;q=0.1", three, "", identity},
+		{"gzip, br", three, "", "gzip", true}, {"br;q=1, gzip;q=0.5", three, "", "br", true}, {"gzip;q=0.5, zstd", three, "", "zstd", true},
+		{"deflate", three, "", identity, false}, {"", three, "br", identity, false}, {"compress, rar;q=0.5", three, "br", identity, false},
+		{"*", three, "", "gzip", false}, {"*", []string{"zstd", "gzip"}, "", "zstd", false}, {"*;q=0.5", three, "zstd", "zstd", false},
+		{"br, *", three, "", "gzip", false}, {"br, *;q=0.9", three, "", "br", true}, {"gzip, *;q=0", three, "", "gzip", true}, {"gzip;q=0.1, *", three, "gzip", "gzip", true},
+		{"gzip;q=0", three, "br", identity, false}, {"*;q=0", three, "", identity, false}, {"identity;q=0", three, "br", identity, false},
+		{"br;q=0, gzip;q=0, zstd;q=0", three, "br", identity, false}, {"GZIP", three, "", "gzip", true}, {"x-gzip", three, "", "gzip", true},
+		{"gzip;q=0.3,br;q=0.3", three, "", "gzip", true}, {"br;q=0.3 , gzip; q=0.3", []string{"br", "gzip"}, "gzip", "br", true},
+		{"gzip;q=abc", three, "", identity, false}, {"gzip;v=b3, br", three, "", "gzip", true},
+		{"identity, gzip;q=0.1", three, "", identity, true}, {"identity;q=0.8, br;q=0.8", three, "", "br", true},
 	} {
-		if got := negotiate([]string{c.accept}, c.list, c.standard); got != c.want {
-			t.Errorf("%q of %v: %q, want %q", c.accept, c.list, got, c.want)
+		if got, named := negotiate([]string{c.accept}, c.list, c.standard); got != c.want || named != c.named {
+			t.Errorf("%q of %v: %q %v, want %q %v", c.accept, c.list, got, named, c.want, c.named)
 		}
 	}
 }
@@ -140,11 +150,11 @@ func TestNegotiate(t *testing.T) {
 func FuzzNegotiate(f *testing.F) {
 	f.Add("gzip;q=0.5, br;q=1.0, *;q=0")
 	f.Fuzz(func(t *testing.T, accept string) {
-		got := negotiate([]string{accept}, []string{"gzip", "zstd"}, "")
-		if got != "gzip" && got != "zstd" && got != identity && got != refused {
+		got, named := negotiate([]string{accept}, []string{"gzip", "zstd"}, "")
+		if got != "gzip" && got != "zstd" && got != identity {
 			t.Fatalf("%q: %q", accept, got)
 		}
-		if (got == "zstd") && !strings.Contains(strings.ToLower(accept), "zstd") {
+		if named && !strings.Contains(strings.ToLower(accept), got) || got == "zstd" && !named {
 			t.Fatalf("%q: %q was not asked for", accept, got)
 		}
 	})

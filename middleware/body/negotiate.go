@@ -12,80 +12,71 @@ const (
 	codingBrotli = "br"
 	codingZstd   = "zstd"
 	identity     = "identity"
-	refused      = "" // nothing that can be sent is acceptable
 )
 
 // weighed is an entry of Accept-Encoding.
 type weighed struct {
 	coding string
 	weight float64
+	rank   int // among entries of equal weight
 }
 
-// parseAccept reads Accept-Encoding (RFC 9110 §12.5.3) and keeps what can be made, and
-// the wildcard and identity. weights reports whether an entry has a weight.
-func parseAccept(fields []string, supported []string) (list []weighed, weights bool) {
+// parseAccept reads Accept-Encoding (RFC 9110 §12.5.3) and keeps what is acceptable and
+// known: what can be made, the wildcard and identity. Entries without a weight have 1,
+// those whose weight is no number have none.
+func parseAccept(fields []string, supported []string) []weighed {
+	var list []weighed
 	for _, f := range fields {
 		for item := range strings.SplitSeq(f, ",") {
 			coding, params, _ := strings.Cut(item, ";")
-			w := weighed{strings.ToLower(strings.TrimSpace(coding)), 1}
-			if w.coding == "x-gzip" {
-				w.coding = codingGzip
-			}
-			if w.coding != "*" && w.coding != identity && !slices.Contains(supported, w.coding) {
-				continue
+			w := weighed{coding: strings.ToLower(strings.TrimSpace(coding)), weight: 1}
+			switch w.coding {
+			case "*":
+				w.rank = -1
+			case identity:
+				w.rank = len(supported)
+			default:
+				if w.coding == "x-gzip" {
+					w.coding = codingGzip
+				}
+				if w.rank = slices.Index(supported, w.coding); w.rank < 0 {
+					continue
+				}
 			}
 			name, value, ok := strings.Cut(strings.TrimSpace(params), "=")
 			if ok && strings.EqualFold(strings.TrimSpace(name), "q") {
-				if q, err := strconv.ParseFloat(strings.TrimSpace(value), 64); err == nil && q >= 0 && q <= 1 {
-					w.weight, weights = q, true
-				}
+				w.weight, _ = strconv.ParseFloat(strings.TrimSpace(value), 64)
 			}
-			list = append(list, w)
+			if w.weight > 0 {
+				list = append(list, w)
+			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b weighed) int {
+	return list
+}
+
+// negotiate chooses a coding: by weight, then the wildcard before those of supported in
+// their order, and identity last. It is identity where nothing else will do. named reports
+// whether the client names the coding itself.
+func negotiate(fields []string, supported []string, standard string) (coding string, named bool) {
+	list := parseAccept(fields, supported)
+	if len(list) == 0 {
+		return identity, false
+	}
+	best := slices.MinFunc(list, func(a, b weighed) int {
 		switch {
 		case a.weight > b.weight:
 			return -1
 		case a.weight < b.weight:
 			return 1
 		}
-		return slices.Index(supported, a.coding) - slices.Index(supported, b.coding)
+		return a.rank - b.rank
 	})
-	return list, weights
-}
-
-// negotiate chooses a coding: by weight, then by the order of supported.
-func negotiate(fields []string, supported []string, standard string) string {
-	list, weights := parseAccept(fields, supported)
-	if standard == "" {
-		standard = supported[0]
-		if slices.Contains(supported, codingBrotli) {
-			standard = codingBrotli
+	coding = best.coding
+	if coding == "*" {
+		if coding = standard; coding == "" {
+			coding = supported[0]
 		}
 	}
-	if !weights {
-		for _, s := range supported {
-			if slices.ContainsFunc(list, func(w weighed) bool { return w.coding == s }) {
-				return s
-			}
-		}
-		if slices.ContainsFunc(list, func(w weighed) bool { return w.coding == "*" }) {
-			return standard
-		}
-		return identity
-	}
-	if len(list) == 0 {
-		return identity
-	}
-	switch best := list[0]; {
-	case best.weight == 0 && (best.coding == identity || best.coding == "*"):
-		return refused
-	case best.weight == 0:
-		return identity
-	case best.coding == "*":
-		return standard
-	default:
-		return best.coding
-	}
+	return coding, slices.ContainsFunc(list, func(w weighed) bool { return w.coding == coding })
 }
