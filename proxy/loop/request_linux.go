@@ -29,7 +29,15 @@ func (l *loop) readHead(cl *client) {
 	switch r {
 	case again:
 		return
-	case ended, failed:
+	case ended:
+		if len(cl.in) > 0 && len(cl.in) < wire.MinRequest && cl.requests == 0 && cl.tls == nil && cl.state == cHead {
+			if _, _, err := l.parse(cl, cl.in); err != nil {
+				l.refuse(cl, err) // what input has put off
+				return
+			}
+		}
+		fallthrough
+	case failed:
 		l.kill(cl)
 		return
 	}
@@ -82,7 +90,7 @@ func (l *loop) input(cl *client, b []byte) []byte {
 			if cl.fr != nil {
 				return l.takeFrames(cl, b)
 			}
-			if more {
+			if more || len(b) < wire.MinRequest {
 				l.headBegan(cl, len(b))
 				return b
 			}

@@ -110,8 +110,11 @@ func (h *h1) next() bool {
 		return false
 	}
 	began := time.Now()
-	if h.requests == 0 && h.c.TLS == nil && !h.s.cfg.NoH2C && h.preface() {
-		return false
+	if h.requests == 0 && h.c.TLS == nil {
+		if !h.s.cfg.NoH2C && h.preface() {
+			return false
+		}
+		h.opening()
 	}
 	if err := h.head(began); err != nil {
 		h.refuse(err)
@@ -120,6 +123,15 @@ func (h *h1) next() bool {
 	h.ex.Now = began.UnixNano()
 	h.start(h.ex)
 	return true
+}
+
+// opening waits for as many bytes as any request has, or for the end of what comes.
+func (h *h1) opening() {
+	for h.w-h.r < wire.MinRequest {
+		if h.fill() != nil {
+			return
+		}
+	}
 }
 
 // preface looks for HTTP/2 with prior knowledge (RFC 9113 §3.3) and serves it.

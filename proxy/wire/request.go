@@ -13,6 +13,11 @@ const (
 // Preface begins every HTTP/2 connection (RFC 9113 §3.4).
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+// MinRequest is the length of the shortest request line, "G / HTTP/1.1" with its end. Like
+// the reference, which looks for HTTP/2 in as many bytes, the lanes judge no new connection
+// in clear text by fewer.
+const MinRequest = 14
+
 // IsPreface reports whether b begins the HTTP/2 preface; more is set where b is a true beginning of it.
 func IsPreface(b []byte) (yes, more bool) {
 	if len(b) >= len(Preface) {
