@@ -61,8 +61,8 @@ type lexer struct {
 }
 
 func (l *lexer) next() (token, error) {
-	for l.pos < len(l.src) && strings.IndexByte(" \t\r\n", l.src[l.pos]) >= 0 {
-		l.pos++
+	if err := l.skip(); err != nil {
+		return token{}, err
 	}
 	if l.pos == len(l.src) {
 		return token{kind: tokEOF, pos: l.pos}, nil
@@ -92,6 +92,29 @@ func (l *lexer) next() (token, error) {
 	}
 	r, _ := utf8.DecodeRuneInString(l.src[at:])
 	return token{}, errAt(at, "values stand in backticks: Path(`/x`)", "%q is not expected here", r)
+}
+
+// skip passes over blanks and Go's two kinds of comments.
+func (l *lexer) skip() error {
+	for l.pos < len(l.src) {
+		rest := l.src[l.pos:]
+		switch {
+		case strings.IndexByte(" \t\r\n", rest[0]) >= 0:
+			l.pos++
+		case strings.HasPrefix(rest, "//"):
+			line, _, _ := strings.Cut(rest, "\n")
+			l.pos += len(line)
+		case strings.HasPrefix(rest, "/*"):
+			comment, _, ended := strings.Cut(rest[2:], "*/")
+			if !ended {
+				return errAt(l.pos, "close it with */", "a comment that does not end")
+			}
+			l.pos += len(comment) + 4
+		default:
+			return nil
+		}
+	}
+	return nil
 }
 
 func (l *lexer) short(k tokenKind, n int) token {

@@ -147,6 +147,8 @@ func TestMatchV3(t *testing.T) {
 		{"(Path(`/a`) || Path(`/b`)) && Method(`POST`)", "GET h /a", nil, false},
 		{"Host(`a`)\n  && Path(`/x`)", "GET a /x", nil, true},
 		{"host(`a`) && PATHPREFIX(`/x`) && Pathprefix(`/`)", "GET a /x", nil, true},
+		{"Host(`a`) /* the old name: */ || Host(`//b`) // and nothing else", "GET a /x", nil, true},
+		{"Path(`/a//b`,) || Path(`/*c*/`)", "GET h /*c*/", nil, true},
 	})
 }
 
@@ -199,6 +201,7 @@ func TestErrors(t *testing.T) {
 		{"", V3, 1, "empty"},
 		{"Host(`a.test`", V3, 14, "','"},
 		{"Host(`x", V3, 6, "does not end"},
+		{"Host(`x`) /* y", V3, 11, "does not end"},
 		{"Path('/sq')", V3, 6, "backticks"},
 		{"Path(/nq)", V3, 6, "backticks"},
 		{"Host(a)", V3, 6, "`a`"},
