@@ -60,15 +60,23 @@ func Load(certFile, keyFile config.FileOrContent) (*tls.Certificate, error) {
 func Pool(files []config.FileOrContent) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	for _, f := range files {
-		b, err := Read(f)
-		if err != nil {
+		if err := AddTo(pool, f); err != nil {
 			return nil, err
-		}
-		if !pool.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("no certificate found in %s", short(f))
 		}
 	}
 	return pool, nil
+}
+
+// AddTo adds the CA certificates of a file, or of PEM text, to a pool.
+func AddTo(pool *x509.CertPool, f config.FileOrContent) error {
+	b, err := Read(f)
+	if err != nil {
+		return err
+	}
+	if !pool.AppendCertsFromPEM(b) {
+		return fmt.Errorf("no certificate found in %s", short(f))
+	}
+	return nil
 }
 
 func short(f config.FileOrContent) string {

@@ -77,7 +77,7 @@ type Parts struct {
 	// does the same by itself.
 	Trace func(exchange.Service) exchange.Service
 	// Transport builds a transport; TransportKey is a fingerprint of what it is built from.
-	Transport    func(name string, cfg *config.ServersTransport) (*exchange.Transport, error)
+	Transport    func(name string, cfg *config.ServersTransport) *exchange.Transport
 	TransportKey func(cfg *config.ServersTransport) string
 	// Terminate gives the settings that end TLS with named options, for TCP routers.
 	Terminate func(options string) func(*tls.ClientHelloInfo) (*tls.Config, error)

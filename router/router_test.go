@@ -63,11 +63,12 @@ func testParts() Parts {
 				_, _ = io.WriteString(w, ep.URL)
 			})
 		},
-		Transport: func(name string, _ *config.ServersTransport) (*exchange.Transport, error) {
+		Transport: func(name string, _ *config.ServersTransport) *exchange.Transport {
+			t := &exchange.Transport{Name: name}
 			if strings.HasPrefix(name, "bad") {
-				return nil, errors.New("no such file")
+				t.NoTLS, t.Warning = errors.New("no such version"), "left out: an authority"
 			}
-			return &exchange.Transport{Name: name}, nil
+			return t
 		},
 		TransportKey: func(cfg *config.ServersTransport) string { return fmt.Sprintf("%+v", *cfg) },
 		Terminate: func(options string) func(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -340,12 +340,17 @@ func (s *services) newTransport(name string) (*exchange.Transport, error) {
 	if cfg == nil {
 		return nil, coded(config.CodeUnknownTransport, suggest(name, known), "the serversTransport %q does not exist", name)
 	}
-	t, err := s.c.table.draft.Transport(name, s.c.in.Parts.TransportKey(cfg), func() (*exchange.Transport, error) {
+	t := s.c.table.draft.Transport(name, s.c.in.Parts.TransportKey(cfg), func() *exchange.Transport {
 		return s.c.in.Parts.Transport(name, cfg)
 	})
-	if err != nil {
+	if t.NoTLS != nil {
 		s.c.table.memo.unsettled = true
-		return nil, fmt.Errorf("serversTransport %s: %w", name, err)
+		s.c.problem("serversTransport "+name, "", config.CodeInvalidValue, config.Error,
+			"servers that speak TLS cannot be reached: "+t.NoTLS.Error(), "")
+	}
+	if t.Warning != "" {
+		s.c.table.memo.unsettled = true
+		s.c.problem("serversTransport "+name, "", config.CodeInvalidValue, config.Warning, t.Warning, "")
 	}
 	return t, nil
 }

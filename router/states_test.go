@@ -75,7 +75,7 @@ func TestStatesOfWhatIsWrong(t *testing.T) {
 		"nil@x":     {config.StatusDisabled, config.CodeInvalidService, "no kind"},
 		"two@x":     {config.StatusDisabled, config.CodeInvalidService, "two kinds"},
 		"tr@x":      {config.StatusDisabled, config.CodeUnknownTransport, "nosuch@x"},
-		"badtr@x":   {config.StatusDisabled, config.CodeInvalidService, "no such file"},
+		"badtr@x":   {config.StatusEnabled, "", ""},
 		"child@x":   {config.StatusDisabled, config.CodeInvalidValue, "has a service"},
 		"opt@x":     {config.StatusDisabled, config.CodeUnknownTLSOptions, "nosuch@x"},
 		"badopt@x":  {config.StatusDisabled, config.CodeInvalidValue, "cipher"},
@@ -96,6 +96,13 @@ func TestStatesOfWhatIsWrong(t *testing.T) {
 		}
 	}
 	run := table.Runtime
+	for _, want := range []string{"no such version", "an authority"} { // servers without TLS work, and who needs it is told
+		if !slices.ContainsFunc(run.Problems, func(p config.Problem) bool {
+			return p.Object == "serversTransport bad@x" && strings.Contains(p.Text, want)
+		}) {
+			t.Errorf("no problem tells of %s: %v", want, run.Problems)
+		}
+	}
 	if !slices.ContainsFunc(run.Problems, func(p config.Problem) bool {
 		return p.Object == "middleware bad@x" && p.Field == "prefix" && p.Text == "cannot be built" && p.Suggestion == "do better"
 	}) {

@@ -427,5 +427,8 @@ func (c *compiler) streamBalancer(name string, info *config.TCPServiceInfo, tran
 	if err != nil {
 		return nil, err
 	}
+	if w := b.Warning(); w != "" {
+		c.problem("tcp service "+name, "", config.CodeInvalidValue, config.Warning, w, "")
+	}
 	return b, nil
 }

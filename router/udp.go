@@ -109,6 +109,9 @@ func (c *compiler) udpService(name string, stack []string) (stream.Service, erro
 	if info.LoadBalancer != nil && info.Weighted == nil {
 		var b *stream.Balancer
 		if b, err = c.table.streams.UDP(name, info.LoadBalancer); err == nil {
+			if w := b.Warning(); w != "" {
+				c.problem("udp service "+name, "", config.CodeInvalidValue, config.Warning, w, "")
+			}
 			return b, nil
 		}
 	}

@@ -71,7 +71,12 @@ type Transport struct {
 	// MaxIdlePerHost bounds idle connections to one endpoint; zero means 200, negative none.
 	MaxIdlePerHost int
 	DisableHTTP2   bool
-	// TLS is the client configuration of https endpoints; never nil for them. ServerName is
+	// TLS is the client configuration of https endpoints; nil is the default. ServerName is
 	// filled per endpoint by the dialler where empty.
 	TLS *tls.Config
+	// NoTLS says why https endpoints cannot be reached: what is configured for them cannot be
+	// used, and nothing less must be. Others do not need it.
+	NoTLS error
+	// Warning tells which parts of the configuration were left out, or "".
+	Warning string
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -27,6 +26,9 @@ type Transport struct {
 	Proxy int
 	// TLS is used for servers that speak TLS. Its ServerName is filled per server where empty.
 	TLS *tls.Config
+
+	noTLS   error  // why servers that speak TLS cannot be reached
+	warning string // what was left out
 }
 
 // NewTransport reads the settings of a load balancer; t may be nil for the defaults.
@@ -57,15 +59,11 @@ func NewTransport(lb *config.TCPLoadBalancer, t *config.TCPServersTransport) (*T
 	if c == nil {
 		c = &config.TLSClient{}
 	}
-	if c.Spiffe != nil {
-		return nil, errors.New("spiffe is not supported; use rootCAs and certificates")
-	}
-	var err error
-	tr.TLS, err = upstream.ClientTLS(&config.ServersTransport{
-		ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify, RootCAs: c.RootCAs,
+	tr.TLS, tr.warning, tr.noTLS = upstream.ClientTLS(&config.ServersTransport{
+		ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify, RootCAs: c.RootCAs, Spiffe: c.Spiffe,
 		Certificates: c.Certificates, PeerCertURI: c.PeerCertURI, PeerCertSANs: c.PeerCertSANs,
 	})
-	return tr, err
+	return tr, nil
 }
 
 // Book keeps what outlives a table: servers with their health and counters, positions of
@@ -123,9 +121,16 @@ func (d *Draft) TCP(name string, lb *config.TCPLoadBalancer, t *config.TCPServer
 		return nil, err
 	}
 	b := &Balancer{name: name, finger: finger, turn: new(atomic.Uint64)}
+	if tr.noTLS != nil {
+		b.warn("servers that speak TLS cannot be reached: %v", tr.noTLS)
+	}
+	if tr.warning != "" {
+		b.warn("%s", tr.warning)
+	}
 	for _, s := range lb.Servers {
 		if _, _, err := net.SplitHostPort(s.Address); err != nil {
-			return nil, fmt.Errorf("server address %q: %w", s.Address, err)
+			b.warn("the server %q is left out: %v", s.Address, err) // as in the reference
+			continue
 		}
 		b.servers = append(b.servers, successor(old, &Server{Address: s.Address, TLS: s.TLS, Transport: tr}))
 	}
@@ -152,7 +157,8 @@ func (d *Draft) UDP(name string, lb *config.UDPLoadBalancer) (*Balancer, error) 
 	b := &Balancer{name: name, finger: finger, turn: new(atomic.Uint64)}
 	for _, s := range lb.Servers {
 		if _, _, err := net.SplitHostPort(s.Address); err != nil {
-			return nil, fmt.Errorf("server address %q: %w", s.Address, err)
+			b.warn("the server %q is left out: %v", s.Address, err) // as in the reference
+			continue
 		}
 		b.servers = append(b.servers, successor(old, &Server{Address: s.Address}))
 	}

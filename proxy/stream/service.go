@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,7 @@ type Balancer struct {
 	finger  string
 	servers []*Server
 	turn    *atomic.Uint64
+	warning string
 
 	// What follows is set where the servers may sleep.
 	book *Book
@@ -53,6 +55,16 @@ type Balancer struct {
 
 // Name of the service, with its provider.
 func (b *Balancer) Name() string { return b.name }
+
+// Warning tells what works but is hardly meant, or "".
+func (b *Balancer) Warning() string { return b.warning }
+
+func (b *Balancer) warn(format string, args ...any) {
+	if b.warning != "" {
+		b.warning += "; "
+	}
+	b.warning += fmt.Sprintf(format, args...)
+}
 
 // Servers lists the servers; it must not be changed.
 func (b *Balancer) Servers() []*Server { return b.servers }

@@ -145,8 +145,13 @@ func TestBookKeepsWhatStays(t *testing.T) {
 	if bk.Status("y@f") != nil {
 		t.Error("status of a service that is none")
 	}
-	if _, err := bk.Begin().TCP("bad", &config.TCPLoadBalancer{Servers: []config.TCPServer{{Address: "nohost"}}}, nil); err == nil {
-		t.Error("an address without port is taken")
+	odd, err := bk.Begin().TCP("odd", &config.TCPLoadBalancer{Servers: []config.TCPServer{{Address: "nohost"}, {Address: "127.0.0.1:1"}}}, nil)
+	if err != nil || len(odd.Servers()) != 1 || !strings.Contains(odd.Warning(), `"nohost"`) {
+		t.Errorf("%v: an address without port is not left out, with a warning: %q", err, odd.Warning())
+	}
+	u, err := bk.Begin().UDP("odd", &config.UDPLoadBalancer{Servers: []config.UDPServer{{Address: "127.0.0.1:1"}, {Address: ":"}, {Address: "x"}}})
+	if err != nil || len(u.Servers()) != 2 || u.Warning() == "" {
+		t.Errorf("%v: %q", err, u.Warning())
 	}
 }
 

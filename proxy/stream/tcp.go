@@ -169,6 +169,9 @@ func (r *Route) greet(c *Conn, server net.Conn) error {
 // where the server takes them. Without a client the header says that there is none.
 func dial(ctx context.Context, s *Server, addr string, peer, local netip.AddrPort) (net.Conn, error) {
 	tr := s.Transport
+	if s.TLS && tr.noTLS != nil {
+		return nil, ended(exchange.UpstreamTLS, tr.noTLS)
+	}
 	d := net.Dialer{Timeout: tr.DialTimeout, KeepAlive: tr.KeepAlive}
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {

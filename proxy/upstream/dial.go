@@ -40,6 +40,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // offer there. The error is always an *Error with Unsent set.
 func Dial(ctx context.Context, ep *exchange.Endpoint, protos []string) (net.Conn, error) {
 	tr := ep.Transport
+	if ep.Scheme == "https" && tr.NoTLS != nil {
+		return nil, &Error{Reason: exchange.UpstreamTLS, Err: tr.NoTLS, Unsent: true}
+	}
 	d := net.Dialer{Timeout: tr.DialTimeout, KeepAlive: 15 * time.Second}
 	dctx, stop := watchDial(ctx, ep)
 	nc, err := d.DialContext(dctx, ep.Network, ep.Addr)

@@ -46,6 +46,9 @@ func (Prober) Probe(ctx context.Context, ep *exchange.Endpoint, hc *config.Healt
 	if err != nil {
 		return err
 	}
+	if u.Scheme == "https" && ep.Transport.NoTLS != nil {
+		return ep.Transport.NoTLS
+	}
 	dial := func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		if ep.Network == "unix" {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-edge/sluice/cert"
@@ -20,8 +21,8 @@ import (
 // maxIdleDefault is how many idle connections to one server are kept where nothing is configured.
 const maxIdleDefault = 200
 
-// NewTransport builds the transport of that name, or says which option cannot be used.
-func NewTransport(name string, c *config.ServersTransport) (*exchange.Transport, error) {
+// NewTransport builds the transport of that name.
+func NewTransport(name string, c *config.ServersTransport) *exchange.Transport {
 	t := &exchange.Transport{
 		Name:            name,
 		DialTimeout:     30 * time.Second,
@@ -40,47 +41,50 @@ func NewTransport(name string, c *config.ServersTransport) (*exchange.Transport,
 		t.ReadIdleTimeout = time.Duration(f.ReadIdleTimeout)
 		t.PingTimeout = time.Duration(f.PingTimeout)
 	}
-	if c.Spiffe != nil {
-		return nil, errors.New("spiffe is not supported; use rootCAs and certificates")
-	}
-	tc, err := ClientTLS(c)
-	if err != nil {
-		return nil, err
-	}
-	t.TLS = tc
-	return t, nil
+	// As in the reference, servers that do not speak TLS are none the worse for its settings.
+	t.TLS, t.Warning, t.NoTLS = ClientTLS(c)
+	return t
 }
 
-// ClientTLS builds the TLS settings towards servers.
-func ClientTLS(c *config.ServersTransport) (*tls.Config, error) {
-	t := &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify} //nolint:gosec // the user's choice
+// ClientTLS builds the TLS settings towards servers. What makes them stricter by its absence is
+// left out where it cannot be read, as in the reference, and warning says so: an authority, a
+// certificate of ours, a choice of cipher suites. Without the rest they cannot be used.
+func ClientTLS(c *config.ServersTransport) (t *tls.Config, warning string, err error) {
+	if c.Spiffe != nil {
+		return nil, "", errors.New("spiffe is not supported; use rootCAs and certificates")
+	}
+	t = &tls.Config{ServerName: c.ServerName, InsecureSkipVerify: c.InsecureSkipVerify} //nolint:gosec // the user's choice
+	var left []string
 	if len(c.RootCAs) > 0 {
-		files := make([]config.FileOrContent, len(c.RootCAs))
-		for i, f := range c.RootCAs {
-			files[i] = config.FileOrContent(f)
+		t.RootCAs = x509.NewCertPool()
+		for _, f := range c.RootCAs {
+			if err := cert.AddTo(t.RootCAs, config.FileOrContent(f)); err != nil {
+				left = append(left, fmt.Sprintf("rootCAs: %v", err))
+			}
 		}
-		pool, err := cert.Pool(files)
-		if err != nil {
-			return nil, fmt.Errorf("rootCAs: %w", err)
-		}
-		t.RootCAs = pool
 	}
 	for i, k := range c.Certificates {
 		pair, err := cert.Load(k.CertFile, k.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("certificates[%d]: %w", i, err)
+			left = append(left, fmt.Sprintf("certificates[%d]: %v", i, err))
+			continue
 		}
 		t.Certificates = append(t.Certificates, *pair)
 	}
-	var err error
+	if t.CipherSuites, err = cert.CipherSuites(c.CipherSuites); err != nil {
+		left = append(left, err.Error()+"; the default suites are used")
+	}
+	if len(left) > 0 {
+		warning = "left out: " + strings.Join(left, "; ")
+	}
 	if t.MinVersion, err = cert.Version(c.MinVersion); err != nil {
-		return nil, fmt.Errorf("minVersion: %w", err)
+		return nil, warning, fmt.Errorf("minVersion: %w", err)
 	}
 	if t.MaxVersion, err = cert.Version(c.MaxVersion); err != nil {
-		return nil, fmt.Errorf("maxVersion: %w", err)
+		return nil, warning, fmt.Errorf("maxVersion: %w", err)
 	}
-	if t.CipherSuites, err = cert.CipherSuites(c.CipherSuites); err != nil {
-		return nil, err
+	if t.MaxVersion != 0 && t.MinVersion > t.MaxVersion {
+		return nil, warning, fmt.Errorf("minVersion %s is above maxVersion %s", c.MinVersion, c.MaxVersion)
 	}
 	sans := slices.Clone(c.PeerCertSANs)
 	if c.PeerCertURI != "" {
@@ -88,11 +92,11 @@ func ClientTLS(c *config.ServersTransport) (*tls.Config, error) {
 	}
 	if len(sans) > 0 {
 		if err := verifySANs(t, sans); err != nil {
-			return nil, err
+			return nil, warning, err
 		}
 	}
 	t.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	return t, nil
+	return t, warning, nil
 }
 
 // verifySANs asks the server's certificate for one of the names, instead of the name dialled.
