@@ -316,7 +316,7 @@ type ForwardAuth struct {
 	ForwardBody bool `json:"forwardBody,omitempty"`
 	// MaxBodySize in bytes; -1 means any.
 	MaxBodySize *int64 `json:"maxBodySize,omitempty"`
-	// MaxResponseBodySize in bytes; nil means any.
+	// MaxResponseBodySize in bytes; nil means 4 MiB, -1 any.
 	MaxResponseBodySize    *int64 `json:"maxResponseBodySize,omitempty"`
 	PreserveLocationHeader bool   `json:"preserveLocationHeader,omitempty"`
 	PreserveRequestMethod  bool   `json:"preserveRequestMethod,omitempty"`

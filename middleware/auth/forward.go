@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -54,7 +55,8 @@ func (c *authClient) Close() error { c.CloseIdleConnections(); return nil }
 func newForward(cfg *config.ForwardAuth, state *memory.State, warn option.Warn) (*forward, error) {
 	u, err := url.Parse(cfg.Address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, option.Errorf("address", "write for example http://auth:9091/api/verify", "%q is not the URL of a server", cfg.Address)
+		// The reference notices when it asks, and answers 500: nothing passes either way.
+		warn.Say("address", "write for example http://auth:9091/api/verify", "%q is not the URL of a server: every request gets 500", cfg.Address)
 	}
 	f := &forward{
 		address: cfg.Address, trust: cfg.TrustForwardHeader, userField: cfg.HeaderField,
@@ -64,8 +66,10 @@ func newForward(cfg *config.ForwardAuth, state *memory.State, warn option.Warn) 
 	if cfg.MaxBodySize != nil {
 		f.maxBody = *cfg.MaxBodySize
 	}
-	if cfg.MaxResponseBodySize != nil && *cfg.MaxResponseBodySize >= 0 {
-		f.maxAnswer = *cfg.MaxResponseBodySize
+	if cfg.MaxResponseBodySize != nil {
+		if f.maxAnswer = *cfg.MaxResponseBodySize; f.maxAnswer < 0 {
+			f.maxAnswer = math.MaxInt64 - 1
+		}
 	}
 	if len(cfg.AuthRequestHeaders) > 0 {
 		f.requestFields = map[string]bool{}
@@ -173,13 +177,27 @@ func (f *forward) ask(ctx context.Context, in *inbound) (*outcome, error) {
 	}
 	if !out.pass {
 		removeHop(out.header)
-		if loc := out.header.Get("Location"); loc != "" && !f.keepLocation {
-			if u, err := resp.Location(); err == nil {
-				out.location = u.String()
-			}
+		if out.location, err = f.location(resp); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// location is where the auth server sends the client, or "".
+func (f *forward) location(resp *http.Response) (string, error) {
+	to := resp.Header.Get("Location")
+	if to == "" {
+		return "", nil
+	}
+	u, err := url.Parse(to)
+	if err == nil && !f.keepLocation {
+		u, err = resp.Location()
+	}
+	if err != nil {
+		return "", err
+	}
+	return u.String(), nil
 }
 
 // do sends the question, as a part of the request's trace.
@@ -213,57 +231,46 @@ func removeHop(h http.Header) {
 	}
 }
 
-// question makes the fields of the question. It changes in.header.
+// question makes the fields of the question. It changes in.header. What the client says of
+// the way it came stays where trustForwardHeader says so; where that is not set, as much of
+// it stays as the reference has always left.
 func (f *forward) question(in *inbound) http.Header {
 	h := in.header
-	prior := http.Header{}
-	for _, n := range []string{"X-Forwarded-For", "X-Forwarded-Method", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Uri", "X-Forwarded-Port"} {
-		if v := h[n]; len(v) > 0 {
-			prior[n] = v
-		}
-	}
 	removeHop(h)
 	delete(h, "Content-Length")
-	if f.requestFields != nil {
-		for n := range h {
-			if !f.requestFields[n] {
-				delete(h, n)
-			}
-		}
-	}
 	believe := f.trust != nil && *f.trust
-	if f.trust != nil && !believe {
-		removeForwarded(h)
-		h.Set("X-Forwarded-Port", in.port())
-	}
-	set := func(name, own string) {
-		if v := prior.Get(name); believe && v != "" {
-			own = v
+	for n := range h {
+		keep := f.requestFields == nil || f.requestFields[n]
+		if forwarded(n) && f.trust != nil {
+			keep = believe
 		}
-		h.Set(name, own)
+		if !keep {
+			delete(h, n)
+		}
 	}
 	peers := in.remote
-	if v := prior["X-Forwarded-For"]; believe && len(v) > 0 {
+	if v := h["X-Forwarded-For"]; believe && len(v) > 0 {
 		peers = strings.Join(v, ", ") + ", " + in.remote
 	}
 	h.Set("X-Forwarded-For", peers)
+	set := func(name, value string) {
+		if !believe || len(h[name]) == 0 {
+			h.Set(name, value)
+		}
+	}
 	set("X-Forwarded-Method", in.method)
 	set("X-Forwarded-Proto", in.scheme())
 	set("X-Forwarded-Host", in.host)
 	set("X-Forwarded-Uri", in.uri)
-	if v := prior.Get("X-Forwarded-Port"); believe && v != "" {
-		h.Set("X-Forwarded-Port", v)
+	if f.trust != nil {
+		set("X-Forwarded-Port", in.port(h.Get("X-Forwarded-Proto")))
 	}
 	return h
 }
 
-// removeForwarded removes all fields that only proxies may set.
-func removeForwarded(h http.Header) {
-	for n := range h {
-		if strings.HasPrefix(n, "X-Forwarded-") || n == "X-Real-Ip" {
-			delete(h, n)
-		}
-	}
+// forwarded reports whether only proxies may set a field.
+func forwarded(name string) bool {
+	return strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip"
 }
 
 func (in *inbound) scheme() string {
@@ -273,12 +280,12 @@ func (in *inbound) scheme() string {
 	return "http"
 }
 
-// port is the port that the client named, or the scheme's.
-func (in *inbound) port() string {
-	if _, port, err := net.SplitHostPort(in.host); err == nil {
+// port is the port that the client named, or that of the scheme, which may be a proxy's word.
+func (in *inbound) port(scheme string) string {
+	if _, port, err := net.SplitHostPort(in.host); err == nil && port != "" {
 		return port
 	}
-	if in.tls {
+	if in.tls || scheme == "https" || scheme == "wss" {
 		return "443"
 	}
 	return "80"

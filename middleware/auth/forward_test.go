@@ -119,12 +119,25 @@ func TestForwardRequestOptions(t *testing.T) {
 	url, last := authServer(t)
 	ex := asked("Cookie", "a=b", "X-Keep", "1", "X-Drop", "2")
 	ex.Req.Method, ex.Req.TLS, ex.Req.Host = "DELETE", &tls.ConnectionState{}, "a.test:8443"
-	no := false
+	yes, no := true, false
 	newForwardOp(t, &config.ForwardAuth{Address: url, PreserveRequestMethod: true, AuthRequestHeaders: []string{"x-keep"}, TrustForwardHeader: &no}).Request(ex)
 	r, _ := last()
 	if r.Method != http.MethodDelete || r.Header.Get("X-Keep") != "1" || r.Header.Get("X-Drop") != "" || r.Header.Get("Cookie") != "" ||
 		r.Header.Get("X-Forwarded-Proto") != "https" || r.Header.Get("X-Forwarded-Port") != "8443" || r.Header.Get("X-Forwarded-Method") != "DELETE" {
 		t.Errorf("%s %v", r.Method, r.Header)
+	}
+	// Where forwarded fields are trusted they are not for authRequestHeaders to leave out.
+	for _, trust := range []*bool{&yes, nil} {
+		ex = asked("X-Forwarded-Prefix", "/p", "X-Real-Ip", "9.9.9.9", "X-Forwarded-Proto", "wss", "X-Drop", "2")
+		newForwardOp(t, &config.ForwardAuth{Address: url, AuthRequestHeaders: []string{"X-Keep"}, TrustForwardHeader: trust}).Request(ex)
+		r, _ = last()
+		prefix, port, proto := "", "", "http"
+		if trust != nil {
+			prefix, port, proto = "/p", "443", "wss"
+		}
+		if r.Header.Get("X-Forwarded-Prefix") != prefix || r.Header.Get("X-Forwarded-Port") != port || r.Header.Get("X-Forwarded-Proto") != proto || r.Header.Get("X-Drop") != "" {
+			t.Errorf("trust %v: %v", trust, r.Header)
+		}
 	}
 }
 
@@ -145,7 +158,10 @@ func TestForwardDeny(t *testing.T) {
 		{config.ForwardAuth{Address: url + "/?s=302&h=Location:/login", PreserveLocationHeader: true}, 302, "says auth", "/login", exchange.AuthDenied},
 		{config.ForwardAuth{Address: url + "/?s=304"}, 304, "", "", exchange.AuthDenied},
 		{config.ForwardAuth{Address: url + "/?s=500"}, 500, "says auth", "", exchange.AuthDenied},
-		{config.ForwardAuth{Address: url + "/?s=401", AuthSigninURL: "http://login.test/?back=1"}, 302, "Found", "http://login.test/?back=1", exchange.AuthRequired},
+		{config.ForwardAuth{Address: url + "/?s=401", AuthSigninURL: "http://login.test/?back=1"}, 302, "<a href=\"http://login.test/?back=1\">Found</a>.\n\n", "http://login.test/?back=1", exchange.AuthRequired},
+		{config.ForwardAuth{Address: url + "/?s=401", AuthSigninURL: "login"}, 302, "<a href=\"/login\">Found</a>.\n\n", "/login", exchange.AuthRequired},
+		{config.ForwardAuth{Address: url + "/?s=302&h=Location:http://%2558/"}, 500, "", "", exchange.AuthFailed},
+		{config.ForwardAuth{Address: url + "/?s=302&h=Location:http://%2558/", PreserveLocationHeader: true}, 500, "", "", exchange.AuthFailed},
 		{config.ForwardAuth{Address: url + "/?s=403", AuthSigninURL: "http://login.test/"}, 403, "says auth", "", exchange.AuthDenied},
 	} {
 		ex := asked()
@@ -177,6 +193,11 @@ func TestForwardAdmit(t *testing.T) {
 			t.Errorf("%s: %q, want %q", k, got, v)
 		}
 	}
+	denied := asked()
+	newForwardOp(t, &config.ForwardAuth{Address: url + "/?s=403&h=X-User:ann", HeaderField: "X-User"}).Request(denied)
+	if denied.Log.User != "ann" {
+		t.Errorf("the user of a denied request: %q", denied.Log.User)
+	}
 	if ex.Log.User != "ann" || ex.Req.Fields.Len() != 5 {
 		t.Errorf("user %q, %v", ex.Log.User, ex.Req.Fields.All())
 	}
@@ -207,10 +228,25 @@ func TestForwardServerDown(t *testing.T) {
 		t.Errorf("a client that went away: %s", ex.Reason)
 	}
 	url, _ := authServer(t)
-	three := int64(3)
-	ex = asked()
-	if newForwardOp(t, &config.ForwardAuth{Address: url, MaxResponseBodySize: &three}).Request(ex); ex.Resp.Status != 500 || ex.Reason != exchange.AuthFailed {
-		t.Errorf("too large an answer: %d %s", ex.Resp.Status, ex.Reason)
+	three, nine, any := int64(3), int64(9), int64(-1)
+	for limit, status := range map[*int64]int{&three: 401, &nine: 0, &any: 0} {
+		ex = asked()
+		if newForwardOp(t, &config.ForwardAuth{Address: url, MaxResponseBodySize: limit}).Request(ex); ex.Resp.Status != status || (ex.Reason == exchange.AuthFailed) != (status != 0) || len(ex.Body) != 0 {
+			t.Errorf("an answer of 9 bytes where %d are allowed: %d %s %q", *limit, ex.Resp.Status, ex.Reason, ex.Body)
+		}
+	}
+	// As with the reference an address that leads nowhere is noticed by requests.
+	for _, address := range []string{"", "auth:80", "ftp://x", "http://%58/"} {
+		warned := ""
+		op, _, err := NewForward(&config.ForwardAuth{Address: address}, nil, func(field, text, _ string) { warned = field + " " + text })
+		if err != nil || !strings.HasPrefix(warned, "address ") {
+			t.Errorf("%q: %v, warned %q", address, err, warned)
+			continue
+		}
+		ex = asked()
+		if v := op.Request(ex); v != exchange.Answer || ex.Resp.Status != 500 || len(ex.Body) != 0 {
+			t.Errorf("%q: %d %d %q", address, v, ex.Resp.Status, ex.Body)
+		}
 	}
 }
 
@@ -296,8 +332,8 @@ func TestForwardBody(t *testing.T) {
 
 func TestForwardOptions(t *testing.T) {
 	for want, cfg := range map[string]config.ForwardAuth{
-		"address: ": {}, `"auth:80"`: {Address: "auth:80"}, `"ftp://x"`: {Address: "ftp://x"}, "authResponseHeadersRegex": {Address: "http://x", AuthResponseHeadersRegex: "^("},
-		"tls.ca": {Address: "https://x", TLS: &config.ClientTLS{CA: "/nowhere"}}, "tls.cert": {Address: "https://x", TLS: &config.ClientTLS{Cert: "x"}},
+		"authResponseHeadersRegex": {Address: "http://x", AuthResponseHeadersRegex: "^("},
+		"tls.ca":                   {Address: "https://x", TLS: &config.ClientTLS{CA: "/nowhere"}}, "tls.cert": {Address: "https://x", TLS: &config.ClientTLS{Cert: "x"}},
 		"authSigninURL": {Address: "http://x", AuthSigninURL: "http://x\r\nX: y"}, "authResponseHeaders: ": {Address: "http://x", AuthResponseHeaders: []string{"X Y"}},
 	} {
 		if _, _, err := NewForward(&cfg, nil, nil); err == nil || !strings.Contains(err.Error(), want) {

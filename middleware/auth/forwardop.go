@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -46,8 +47,9 @@ func (f *forward) Request(ex *exchange.Exchange) exchange.Verdict {
 	}
 	out, err := f.ask(ex.Ctx, in)
 	if err != nil {
-		return failed(ex, ex.Ctx)
+		return failed(ex, ex.Ctx, err)
 	}
+	f.note(ex, out)
 	if !out.pass {
 		return f.deny(ex, out)
 	}
@@ -55,12 +57,30 @@ func (f *forward) Request(ex *exchange.Exchange) exchange.Verdict {
 	return exchange.Next
 }
 
-// failed answers for an auth server that does not: 500, as the reference has it.
-func failed(ex *exchange.Exchange, ctx context.Context) exchange.Verdict {
-	if ctx != nil && ctx.Err() != nil {
+// failed answers for an auth server that does not, as the reference does: 500, or 401 where
+// it says more than it may.
+func failed(ex *exchange.Exchange, ctx context.Context, err error) exchange.Verdict {
+	switch {
+	case ctx != nil && ctx.Err() != nil:
 		return ex.UpstreamFailed(exchange.ClientGone)
+	case errors.Is(err, errAnswerTooLarge):
+		ex.Reply(http.StatusUnauthorized, exchange.AuthFailed, "")
+	default:
+		ex.Reply(http.StatusInternalServerError, exchange.AuthFailed, "")
 	}
-	return ex.Reply(http.StatusInternalServerError, exchange.AuthFailed, "")
+	ex.Resp.Fields.Reset()
+	ex.Body, ex.Resp.Length = nil, 0
+	return exchange.Answer
+}
+
+// note tells the access log who the auth server says it was.
+func (f *forward) note(ex *exchange.Exchange, out *outcome) {
+	if f.userField == "" {
+		return
+	}
+	if u := out.header.Get(f.userField); u != "" {
+		ex.Log.User = u
+	}
 }
 
 // deny passes the auth server's answer on to the client.
@@ -69,9 +89,7 @@ func (f *forward) deny(ex *exchange.Exchange, out *outcome) exchange.Verdict {
 	if out.status == http.StatusUnauthorized {
 		reason = exchange.AuthRequired
 		if f.signin != "" {
-			ex.Reply(http.StatusFound, reason, "")
-			ex.Resp.Fields.Add("Location", f.signin)
-			return exchange.Answer
+			return signin(ex, f.signin)
 		}
 	}
 	ex.Resp.Status, ex.Resp.StatusText, ex.Reason = out.status, "", reason
@@ -88,6 +106,37 @@ func (f *forward) deny(ex *exchange.Exchange, out *outcome) exchange.Verdict {
 	ex.Resp.Framing, ex.Resp.Length = exchange.Sized, int64(len(out.body))
 	return exchange.Answer
 }
+
+// signin sends the client to the page where it signs in, with the little page that
+// net/http makes for those that do not follow.
+func signin(ex *exchange.Exchange, to string) exchange.Verdict {
+	p := &page{header: http.Header{}}
+	asked := &http.Request{Method: ex.Req.Method, URL: &url.URL{Path: ex.Req.Path}}
+	http.Redirect(p, asked, to, http.StatusFound)
+	ex.Resp.Status, ex.Resp.StatusText, ex.Reason = http.StatusFound, "", exchange.AuthRequired
+	ex.Resp.Fields.Reset()
+	for _, n := range sortedNames(p.header) {
+		ex.Resp.Fields.Add(n, p.header.Get(n))
+	}
+	ex.Body = p.body
+	ex.Resp.Framing, ex.Resp.Length = exchange.Sized, int64(len(p.body))
+	return exchange.Answer
+}
+
+// page is an answer in memory.
+type page struct {
+	header http.Header
+	body   []byte
+}
+
+// Header implements http.ResponseWriter.
+func (p *page) Header() http.Header { return p.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (p *page) WriteHeader(int) {}
+
+// Write implements http.ResponseWriter.
+func (p *page) Write(b []byte) (int, error) { p.body = append(p.body, b...); return len(b), nil }
 
 func sortedNames(h http.Header) []string {
 	var names []string
@@ -121,11 +170,6 @@ func (f *forward) admit(ex *exchange.Exchange, out *outcome) {
 					fields.Add(k, v)
 				}
 			}
-		}
-	}
-	if f.userField != "" {
-		if u := out.header.Get(f.userField); u != "" {
-			ex.Log.User = u
 		}
 	}
 	if auth := out.header["Set-Cookie"]; len(f.cookies) > 0 && len(auth) > 0 {
@@ -181,10 +225,11 @@ func (f *forward) stage(next http.Handler) http.Handler {
 		}
 		out, err := f.ask(r.Context(), in)
 		if err != nil {
-			failed(ex, r.Context())
+			failed(ex, r.Context(), err)
 			send(w, ex)
 			return
 		}
+		f.note(ex, out)
 		if !out.pass {
 			f.deny(ex, out)
 			send(w, ex)
@@ -196,11 +241,6 @@ func (f *forward) stage(next http.Handler) http.Handler {
 			r2.Body, r2.ContentLength, r2.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
 		}
 		f.adopt(r2.Header, out.header)
-		if f.userField != "" {
-			if u := out.header.Get(f.userField); u != "" {
-				ex.Log.User = u
-			}
-		}
 		if auth := out.header["Set-Cookie"]; len(f.cookies) > 0 && len(auth) > 0 {
 			w = &cookieWriter{ResponseWriter: w, f: f, auth: auth}
 		}
