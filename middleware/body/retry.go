@@ -82,11 +82,12 @@ func (rt *retry) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 	ex.OneServer = ex.OneServer || rt.noNetwork
 	began := time.Now()
 	for attempt := 1; ; attempt++ {
-		last := attempt >= rt.attempts || rt.timeout > 0 && time.Since(began) >= rt.timeout
 		ex.Reason = exchange.NoReason
 		g := newGate(w, func(status int) bool {
 			switch {
-			case last || status == http.StatusSwitchingProtocols || r.Context().Err() != nil:
+			case attempt >= rt.attempts || status == http.StatusSwitchingProtocols || r.Context().Err() != nil:
+				return true
+			case rt.timeout > 0 && time.Since(began) >= rt.timeout:
 				return true
 			case !rt.noNetwork && unreached(ex, status) && (keep == nil || keep.fresh()):
 				return false
@@ -144,13 +145,15 @@ func unreached(ex *exchange.Exchange, status int) bool {
 	return false
 }
 
-// idempotent reports whether a request may be sent twice (RFC 9110 §9.2.2).
+// idempotent reports whether a request may be sent twice. As with the reference that is any
+// but those whose methods are known to be for once; RFC 9110 §9.2.2 would have it the other
+// way around for methods that nobody knows.
 func idempotent(method string) bool {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return true
+	case http.MethodPost, http.MethodPatch, "LOCK":
+		return false
 	}
-	return false
+	return true
 }
 
 func hasBody(r *http.Request) bool {

@@ -85,6 +85,9 @@ func TestRetry(t *testing.T) {
 		{"not that status", config.Retry{Attempts: 3, Status: status}, "GET", "", false, []reply{{500, ""}}, 500, 1},
 		{"POST by status", config.Retry{Attempts: 3, Status: status}, "POST", "abc", false, []reply{busy, ok}, 503, 1},
 		{"POST by status, allowed", config.Retry{Attempts: 3, Status: status, RetryNonIdempotentMethod: true}, "POST", "abc", false, []reply{busy, ok}, 200, 2},
+		{"PROPFIND by status", config.Retry{Attempts: 3, Status: status}, "PROPFIND", "abc", false, []reply{busy, ok}, 200, 2},
+		{"LOCK by status", config.Retry{Attempts: 3, Status: status}, "LOCK", "", false, []reply{busy, ok}, 503, 1},
+		{"PATCH by status", config.Retry{Attempts: 3, Status: status}, "PATCH", "", false, []reply{busy, ok}, 503, 1},
 		{"PUT with a small body", config.Retry{Attempts: 3, Status: status, MaxRequestBodyBytes: &four}, "PUT", "012", false, []reply{busy, ok}, 200, 2},
 		{"PUT with a small chunked body", config.Retry{Attempts: 3, Status: status, MaxRequestBodyBytes: &four}, "PUT", "0123", true, []reply{busy, ok}, 200, 2},
 		{"PUT with a large body", config.Retry{Attempts: 3, Status: status, MaxRequestBodyBytes: &four}, "PUT", "0123456789", false, []reply{busy, ok}, 503, 1},
@@ -142,6 +145,26 @@ func TestRetryPauses(t *testing.T) {
 		_, s, _ := ask(t, &config.Retry{Attempts: 100, Status: []string{"503"}, InitialInterval: config.Duration(100 * time.Millisecond), Timeout: config.Duration(time.Second)}, "GET", "", false, reply{503, ""})
 		if d := time.Since(began); d > 1300*time.Millisecond || len(s.bodies) < 4 {
 			t.Errorf("a time-out of 1 s took %v and %d attempts", d, len(s.bodies))
+		}
+	})
+}
+
+// The time that an attempt takes counts: its answer is the last where it is over.
+func TestRetryTimeoutOfOneAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stage, err := NewRetry(&config.Retry{Attempts: 3, Status: []string{"503"}, Timeout: config.Duration(time.Second)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tries := 0
+		w := httptest.NewRecorder()
+		stage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			tries++
+			time.Sleep(700 * time.Millisecond)
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if tries != 2 || w.Code != 503 {
+			t.Errorf("%d attempts, %d", tries, w.Code)
 		}
 	})
 }

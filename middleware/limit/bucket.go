@@ -30,8 +30,11 @@ func newRate(average int64, period time.Duration, burst int64) rate {
 	interval := max(int64(period)/average, 1)
 	burst = min(burst, math.MaxInt64/4/interval)
 	r := rate{interval: interval, burst: burst * interval}
-	// The reference's rule: half of the time between two requests, at most half a second.
-	r.maxDelay = min(interval/2, int64(500*time.Millisecond))
+	// The reference's rule: half of the time between two requests, with the rate rounded down
+	// to whole requests a second, and half a second below one.
+	if average < math.MaxInt64/int64(time.Second) {
+		r.maxDelay = int64(time.Second) / (2 * max(average*int64(time.Second)/int64(period), 1))
+	}
 	return r
 }
 

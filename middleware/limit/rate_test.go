@@ -84,6 +84,20 @@ func TestRateLimitPerMinute(t *testing.T) {
 	}
 }
 
+func TestRateLimitWaitThatIsSleptOff(t *testing.T) {
+	for _, c := range []struct {
+		average      int64
+		period, want time.Duration
+	}{
+		{10, time.Second, 50 * time.Millisecond}, {1, time.Second, 500 * time.Millisecond}, {1, time.Minute, 500 * time.Millisecond},
+		{3, 2 * time.Second, 500 * time.Millisecond}, {5, 2 * time.Second, 250 * time.Millisecond}, {1, time.Nanosecond, 0}, {math.MaxInt64, time.Hour, 0},
+	} {
+		if got := time.Duration(newRate(c.average, c.period, 1).maxDelay); got != c.want {
+			t.Errorf("%d in %s: %s, want %s", c.average, c.period, got, c.want)
+		}
+	}
+}
+
 func TestRateLimitSleepsOffShortWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		op := newLimit(t, nil, "r", &config.RateLimit{Average: 10, Period: config.Duration(time.Second), Burst: 1})
