@@ -23,6 +23,8 @@ const (
 type format struct {
 	kind string
 	selection
+	// reason is set where lines of requests have the field Reason, which the reference has not.
+	reason bool
 	// keys are `"Name":` of the fields, quoted the same with the quote of a text behind.
 	keys, quoted [fieldCount]string
 }
@@ -42,6 +44,11 @@ func newFormat(c *config.AccessLog) (*format, error) {
 	var err error
 	if f.selection, err = newSelection(c.Fields); err != nil {
 		return nil, err
+	}
+	if c.Fields != nil {
+		for name, m := range c.Fields.Names {
+			f.reason = f.reason || strings.EqualFold(name, "Reason") && strings.EqualFold(m, "keep")
+		}
 	}
 	for i, name := range fieldNames() {
 		f.keys[i] = `"` + name + `":`
@@ -245,20 +252,22 @@ func (f *format) queryMode(name string) mode {
 	return f.query.of(name)
 }
 
-// hostPort splits an authority as logs show it: "-" for what is not there.
+// hostPort splits an authority as net.SplitHostPort does. One that has no port, or cannot
+// be split, is the host as it stands, and its port "-".
 func hostPort(authority string) (host, port string) {
-	host, port = authority, "-"
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.Contains(authority[i:], "]") {
-		if strings.IndexByte(authority, ':') == i || strings.HasPrefix(authority, "[") {
-			host, port = authority[:i], authority[i+1:]
+	colon := strings.LastIndexByte(authority, ':')
+	if colon < 0 {
+		return authority, "-"
+	}
+	host, port = authority[:colon], authority[colon+1:]
+	if authority[0] == '[' {
+		if strings.IndexByte(authority, ']') != colon-1 || strings.IndexByte(authority[1:], '[') >= 0 || strings.IndexByte(port, ']') >= 0 {
+			return authority, "-"
 		}
+		return host[1 : colon-1], port
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if host == "" {
-		host = "-"
-	}
-	if port == "" {
-		port = "-"
+	if strings.ContainsAny(host, ":[]") || strings.ContainsAny(port, "[]") {
+		return authority, "-"
 	}
 	return host, port
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"crypto/tls"
+	"net/http"
 	"net/textproto"
 	"strconv"
 	"time"
@@ -23,12 +24,16 @@ func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) [
 	l.number(fDownstreamStatus, int64(r.Status))
 	l.number(fDuration, r.Duration)
 	l.origin(r)
-	l.text(fReason, r.Reason)
+	if f.reason {
+		l.text(fReason, r.Reason)
+	}
 	l.request(f, r, count)
 	l.number(fRetryAttempts, int64(r.Retries))
 	l.text(fRouterName, r.Router)
 	l.text(fServiceAddr, r.ServerAddr)
-	l.text(fServiceName, r.balancer())
+	if r.ServerURL != "" {
+		l.text(fServiceName, r.balancer())
+	}
 	l.text(fServiceURL, r.ServerURL)
 	l.text(fSpanID, r.SpanID)
 	l.start(r, c)
@@ -57,6 +62,15 @@ func (l *lineOfJSON) text(which field, s string) {
 	}
 	b := append(append(l.b, l.f.quoted[which]...), s...)
 	l.b = append(b, '"', ',')
+}
+
+// value is text for what is there even where it is empty.
+func (l *lineOfJSON) value(which field, s string) {
+	if s == "" {
+		l.plain(which, nil)
+		return
+	}
+	l.text(which, s)
 }
 
 // plain is text for what needs no escapes.
@@ -106,41 +120,44 @@ func (l *lineOfJSON) user(r *Record) {
 }
 
 // origin tells of the service's own answer. Where it made none (a refused dial), the edge's
-// answer in its place counts as it, as in the reference.
+// answer in its place counts as it; where no server was asked, its fields are zero. The
+// reference does so too.
 func (l *lineOfJSON) origin(r *Record) {
-	if !r.reached() {
-		l.number(fOverhead, r.Duration)
-		return
+	status, size, took, sent := r.OriginStatus, r.OriginBytes, r.OriginDuration, r.downstreamSize()
+	switch {
+	case !r.reached():
+		status, size, took = 0, 0, 0
+	case status == 0:
+		status, size = r.Status, sent
+	case r.Status == http.StatusSwitchingProtocols:
+		size = 0
 	}
-	status, size := r.OriginStatus, r.OriginBytes
-	if status == 0 {
-		status, size = r.Status, r.ResponseBytes
-	}
-	if size != r.ResponseBytes && r.ResponseBytes != 0 && !l.f.drops[fGzipRatio] {
+	if size != sent && sent != 0 && !l.f.drops[fGzipRatio] {
 		l.b = append(l.b, l.f.keys[fGzipRatio]...)
-		l.b = append(strconv.AppendFloat(l.b, float64(size)/float64(r.ResponseBytes), 'g', -1, 64), ',')
+		l.b = append(strconv.AppendFloat(l.b, float64(size)/float64(sent), 'g', -1, 64), ',')
 	}
 	l.number(fOriginContentSize, size)
-	l.number(fOriginDuration, r.OriginDuration)
+	l.number(fOriginDuration, took)
 	l.number(fOriginStatus, int64(status))
-	l.number(fOverhead, max(0, r.Duration-r.OriginDuration))
+	l.number(fOverhead, max(0, r.Duration-took))
 }
 
 func (l *lineOfJSON) request(f *format, r *Record, count uint64) {
 	host, port := hostPort(r.Host)
-	if r.Host == "" && !f.drops[fRequestAddr] {
-		l.plain(fRequestAddr, nil)
-	}
 	l.text(fRequestAddr, r.Host)
 	l.number(fRequestContentSize, r.RequestBytes)
 	l.number(fRequestCount, int64(count))
-	l.text(fRequestHost, host)
+	if r.Host != "" {
+		l.value(fRequestHost, host)
+	}
 	l.text(fRequestMethod, r.Method)
 	if !f.drops[fRequestPath] {
 		b := append(l.b, f.quoted[fRequestPath]...)
 		l.b = append(f.appendPath(b, r.Target, appendJSONInner), '"', ',')
 	}
-	l.text(fRequestPort, port)
+	if r.Host != "" {
+		l.value(fRequestPort, port)
+	}
 	l.text(fRequestProtocol, r.Proto)
 	if r.TLSVersion != 0 {
 		l.text(fRequestScheme, "https")

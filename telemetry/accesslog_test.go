@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -151,24 +152,57 @@ func TestJSONLine(t *testing.T) {
 	}
 }
 
-func TestJSONLeavesOutWhatIsNot(t *testing.T) {
+// TestJSONOfTheEdgesAnswers checks what a line has where no server was asked: the fields of
+// the origin are zero, those of a server are left out.
+func TestJSONOfTheEdgesAnswers(t *testing.T) {
 	c, r := defaults(), sample()
 	c.Format = "json"
 	c.Fields.Names = map[string]string{"ClientAddr": "drop", "RequestPath": "drop", "Duration": "redact"}
-	r.Router, r.Service, r.ServerURL, r.ServerAddr, r.OriginStatus = "", "", "", "", 0
-	r.Reason, r.Status, r.Host = "no_router", 404, "a.test"
+	r.Router, r.Service, r.ServerURL, r.ServerAddr, r.OriginStatus = "a@file", "s@file", "", "", 0
+	r.Reason, r.Status, r.Host, r.OriginDuration = "no_server", 503, "", 5
 	got := jsonLine(t, c, r)
-	for _, key := range []string{"ClientAddr", "RequestPath", "RouterName", "ServiceName", "ServiceURL", "OriginStatus",
-		"OriginDuration", "GzipRatio", "TLSVersion", "trace_id"} {
+	for _, key := range []string{"ClientAddr", "RequestPath", "ServiceName", "ServiceURL", "ServiceAddr",
+		"RequestAddr", "RequestHost", "RequestPort", "TLSVersion", "trace_id", "Reason"} {
 		if v, ok := got[key]; ok {
 			t.Errorf("%s is there: %v", key, v)
 		}
 	}
-	for key, want := range map[string]any{"Reason": "no_router", "Duration": 7654321.0, "RequestPort": "-", "Overhead": 7654321.0} {
+	for key, want := range map[string]any{"RouterName": "a@file", "Duration": 7654321.0, "Overhead": 7654321.0,
+		"OriginStatus": 0.0, "OriginContentSize": 0.0, "OriginDuration": 0.0, "GzipRatio": 0.0} {
 		if got[key] != want {
 			t.Errorf("%s: got %v, want %v", key, got[key], want)
 		}
 	}
+	r.ResponseBytes = 0
+	c.Fields.Names = map[string]string{"reason": "keep"}
+	got = jsonLine(t, c, r)
+	if _, ok := got["GzipRatio"]; ok || got["Reason"] != "no_server" {
+		t.Errorf("GzipRatio %v without a body, Reason %v", got["GzipRatio"], got["Reason"])
+	}
+	// A dial that failed is an answer of the service.
+	r.ServerURL, r.Status, r.ResponseBytes = "http://10.0.0.1", 502, 11
+	got = jsonLine(t, c, r)
+	for key, want := range map[string]any{"OriginStatus": 502.0, "OriginContentSize": 11.0, "ServiceName": "s@file", "GzipRatio": nil} {
+		if got[key] != want {
+			t.Errorf("%s: got %v, want %v", key, got[key], want)
+		}
+	}
+}
+
+// FuzzHostPort compares with the standard library, whose answers the reference logs.
+func FuzzHostPort(f *testing.F) {
+	for _, s := range []string{"", "a.test", "a.test:80", "a.test:", ":80", ":", "[::1]", "[::1]:80", "::1", "[a]b:1", "[[a]:1", "a]:1", "a:[1", "[a:1", "a:1:2"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		wantHost, wantPort, err := net.SplitHostPort(s)
+		if err != nil {
+			wantHost, wantPort = s, "-"
+		}
+		if host, port := hostPort(s); host != wantHost || port != wantPort {
+			t.Errorf("%q: %q, %q; want %q, %q", s, host, port, wantHost, wantPort)
+		}
+	})
 }
 
 func TestFilters(t *testing.T) {

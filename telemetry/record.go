@@ -189,11 +189,8 @@ func (r *Record) balancer() string {
 	return r.Service
 }
 
-// reached reports whether the request came as far as its service, which may have had no
-// server for it.
-func (r *Record) reached() bool {
-	return r.ServerURL != "" || r.OriginStatus != 0 || r.Reason == "no_server" || r.Reason == "no_server_up"
-}
+// reached reports whether a server was asked.
+func (r *Record) reached() bool { return r.ServerURL != "" || r.OriginStatus != 0 }
 
 // downstreamSize is the size of the answer's body; a switched protocol has none, whatever
 // passed through it afterwards.
