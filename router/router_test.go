@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/middleware/option"
 	"github.com/sluice-edge/sluice/proxy/balance"
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -442,7 +443,7 @@ func TestUnchangedRulesAreTakenOver(t *testing.T) {
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
-	if raceDetector {
+	if testnet.RaceDetector {
 		t.Skip("pools are leaky under the race detector")
 	}
 	in := input(&config.HTTP{

@@ -184,9 +184,7 @@ func (a *eventApp) stream(kind, format, prefix string, texts ...string) http.Han
 				}
 			case <-time.After(patience):
 				a.trouble <- fmt.Sprintf("the browser has not seen %q within %v", text, patience)
-				return
-			case <-r.Context().Done():
-				return
+				return // the end of the request says nothing: the page closes the stream before it tells of the last event
 			}
 			if took := int64(time.Since(sent)); took > a.slowest.Load() {
 				a.slowest.Store(took)

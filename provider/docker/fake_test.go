@@ -18,6 +18,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/provider"
 )
 
@@ -441,7 +442,10 @@ func TestTenThousand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	const n = 10000
+	n := 10000
+	if testnet.RaceDetector {
+		n /= 10
+	}
 	r := newReplay(t, n)
 	srv := serve(t, r)
 	start, used := time.Now(), cpu()

@@ -76,9 +76,9 @@ func TestStreamsInPieces(t *testing.T) {
 		f.fr.AllowIllegalWrites = true
 		f.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 		go func() {
-			buf := make([]byte, 40)
+			buf, pieces := make([]byte, 40), rand.New(rand.NewPCG(seed, 2))
 			for {
-				n, err := r.Read(buf[:1+rng.IntN(len(buf)-1)])
+				n, err := r.Read(buf[:1+pieces.IntN(len(buf)-1)])
 				if _, werr := f.c.Write(buf[:n]); err != nil || werr != nil {
 					_, _ = io.Copy(io.Discard, r)
 					return

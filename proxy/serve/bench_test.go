@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/serve"
 )
 
@@ -69,7 +70,7 @@ func BenchmarkKeepAlive(b *testing.B) {
 }
 
 func TestKeepAliveDoesNotAllocate(t *testing.T) {
-	if raceOn {
+	if testnet.RaceDetector {
 		t.Skip("pools forget under the race detector")
 	}
 	get := keepAlive(t)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
@@ -391,7 +392,7 @@ func TestExplain(t *testing.T) {
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
-	if raceDetector {
+	if testnet.RaceDetector {
 		t.Skip("pools are leaky under the race detector")
 	}
 	r, err := Compile("(Host(`*.a.test`) || HostRegexp(`^[a-z]+[.]b[.]test$`)) && PathRegexp(`^/(x|y z)+$`) && "+
