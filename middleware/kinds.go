@@ -84,12 +84,12 @@ func authKinds() []kind {
 func limitKinds() []kind {
 	return []kind{
 		{"ipAllowList", func(c *mw) bool { return c.IPAllowList != nil },
-			func(_ string, c *mw, _ Deps) (Built, error) { return op(limit.NewIPAllowList(c.IPAllowList)) }},
+			func(_ string, c *mw, d Deps) (Built, error) { return op(limit.NewIPAllowList(c.IPAllowList, d.Warn)) }},
 		{"ipWhiteList", func(c *mw) bool { return c.IPWhiteList != nil },
 			func(_ string, c *mw, d Deps) (Built, error) {
 				d.warn("ipWhiteList", "is deprecated", "write ipAllowList, with the same options")
 				return op(limit.NewIPAllowList(&config.IPAllowList{
-					SourceRange: c.IPWhiteList.SourceRange, IPStrategy: c.IPWhiteList.IPStrategy}))
+					SourceRange: c.IPWhiteList.SourceRange, IPStrategy: c.IPWhiteList.IPStrategy}, d.Warn))
 			}},
 		{"rateLimit", func(c *mw) bool { return c.RateLimit != nil },
 			func(n string, c *mw, d Deps) (Built, error) {
@@ -104,7 +104,7 @@ func limitKinds() []kind {
 				return op(limit.NewBreaker(d.Router, n, c.CircuitBreaker, d.State))
 			}},
 		{"ipDenyList", func(c *mw) bool { return c.IPDenyList != nil },
-			func(_ string, c *mw, _ Deps) (Built, error) { return op(limit.NewIPDenyList(c.IPDenyList)) }},
+			func(_ string, c *mw, d Deps) (Built, error) { return op(limit.NewIPDenyList(c.IPDenyList, d.Warn)) }},
 	}
 }
 
@@ -139,8 +139,8 @@ func otherKinds() []kind {
 			func(string, *mw, Deps) (Built, error) { return Built{}, nil }},
 		{"plugin", func(c *mw) bool { return len(c.Plugin) > 0 },
 			func(_ string, c *mw, _ Deps) (Built, error) {
-				return Built{}, &OptionError{Field: "plugin", Text: "plugins are not supported: " +
-					slices.Sorted(maps.Keys(c.Plugin))[0], Remedy: "see the list of middlewares for a built-in one"}
+				name := slices.Sorted(maps.Keys(c.Plugin))[0]
+				return Built{}, &OptionError{Field: "plugin", Text: "plugins are not supported: " + name, Remedy: config.PluginRemedy(name)}
 			}},
 	}
 }

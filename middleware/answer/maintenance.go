@@ -40,7 +40,7 @@ func NewMaintenance(cfg *config.Maintenance) (exchange.Op, error) {
 			return nil, err
 		}
 	}
-	if m.peer, err = source.NewStrategy("allow", nil); err != nil {
+	if m.peer, err = source.NewStrategy("allow", nil, nil); err != nil {
 		return nil, err
 	}
 	message := cfg.Message

@@ -39,7 +39,7 @@ type flightSlot struct {
 
 // NewInFlight bounds the requests under way per group; by default a group is a host.
 func NewInFlight(router, name string, cfg *config.InFlightReq, state *memory.State, warn option.Warn) (exchange.Op, error) {
-	criterion, err := source.NewCriterion(cfg.SourceCriterion, true)
+	criterion, err := source.NewCriterion(cfg.SourceCriterion, true, warn)
 	if err != nil {
 		return nil, err
 	}

@@ -19,16 +19,16 @@ type ipList struct {
 }
 
 // NewIPAllowList lets in only the addresses of a list.
-func NewIPAllowList(cfg *config.IPAllowList) (exchange.Op, error) {
-	return newIPList(cfg.SourceRange, cfg.IPStrategy, cfg.RejectStatusCode, true)
+func NewIPAllowList(cfg *config.IPAllowList, warn option.Warn) (exchange.Op, error) {
+	return newIPList(cfg.SourceRange, cfg.IPStrategy, cfg.RejectStatusCode, true, warn)
 }
 
 // NewIPDenyList keeps the addresses of a list out, and requests whose address is not known.
-func NewIPDenyList(cfg *config.IPDenyList) (exchange.Op, error) {
-	return newIPList(cfg.SourceRange, cfg.IPStrategy, cfg.RejectStatusCode, false)
+func NewIPDenyList(cfg *config.IPDenyList, warn option.Warn) (exchange.Op, error) {
+	return newIPList(cfg.SourceRange, cfg.IPStrategy, cfg.RejectStatusCode, false, warn)
 }
 
-func newIPList(list []string, strategy *config.IPStrategy, status int, allow bool) (exchange.Op, error) {
+func newIPList(list []string, strategy *config.IPStrategy, status int, allow bool, warn option.Warn) (exchange.Op, error) {
 	if len(list) == 0 {
 		return nil, option.Errorf("sourceRange", "write for example sourceRange=10.0.0.0/8", "is empty")
 	}
@@ -42,7 +42,7 @@ func newIPList(list []string, strategy *config.IPStrategy, status int, allow boo
 	if l.ranges, err = source.ParseRanges("sourceRange", list); err != nil {
 		return nil, err
 	}
-	if l.strategy, err = source.NewStrategy("ipStrategy", strategy); err != nil {
+	if l.strategy, err = source.NewStrategy("ipStrategy", strategy, warn); err != nil {
 		return nil, err
 	}
 	return l, nil

@@ -29,21 +29,21 @@ func TestIPLists(t *testing.T) {
 		status int
 		body   string
 	}{
-		{"allowed", func() (exchange.Op, error) { return NewIPAllowList(&config.IPAllowList{SourceRange: list}) }, request("127.0.0.1"), 0, ""},
-		{"not allowed", func() (exchange.Op, error) { return NewIPAllowList(&config.IPAllowList{SourceRange: list}) }, request("127.0.0.2"), 403, "Forbidden"},
+		{"allowed", func() (exchange.Op, error) { return NewIPAllowList(&config.IPAllowList{SourceRange: list}, nil) }, request("127.0.0.1"), 0, ""},
+		{"not allowed", func() (exchange.Op, error) { return NewIPAllowList(&config.IPAllowList{SourceRange: list}, nil) }, request("127.0.0.2"), 403, "Forbidden"},
 		{"status", func() (exchange.Op, error) {
-			return NewIPAllowList(&config.IPAllowList{SourceRange: list, RejectStatusCode: 404})
+			return NewIPAllowList(&config.IPAllowList{SourceRange: list, RejectStatusCode: 404}, nil)
 		}, request("127.0.0.2"), 404, "Not Found"},
 		{"depth", func() (exchange.Op, error) {
-			return NewIPAllowList(&config.IPAllowList{SourceRange: list, IPStrategy: depth})
+			return NewIPAllowList(&config.IPAllowList{SourceRange: list, IPStrategy: depth}, nil)
 		}, request("9.9.9.9", "X-Forwarded-For", "10.0.0.1"), 0, ""},
 		{"depth without field", func() (exchange.Op, error) {
-			return NewIPAllowList(&config.IPAllowList{SourceRange: list, IPStrategy: depth})
+			return NewIPAllowList(&config.IPAllowList{SourceRange: list, IPStrategy: depth}, nil)
 		}, request("127.0.0.1"), 403, "Forbidden"},
-		{"denied", func() (exchange.Op, error) { return NewIPDenyList(&config.IPDenyList{SourceRange: list}) }, request("10.1.1.1"), 403, "Forbidden"},
-		{"not denied", func() (exchange.Op, error) { return NewIPDenyList(&config.IPDenyList{SourceRange: list}) }, request("9.9.9.9"), 0, ""},
+		{"denied", func() (exchange.Op, error) { return NewIPDenyList(&config.IPDenyList{SourceRange: list}, nil) }, request("10.1.1.1"), 403, "Forbidden"},
+		{"not denied", func() (exchange.Op, error) { return NewIPDenyList(&config.IPDenyList{SourceRange: list}, nil) }, request("9.9.9.9"), 0, ""},
 		{"denied unknown", func() (exchange.Op, error) {
-			return NewIPDenyList(&config.IPDenyList{SourceRange: list, IPStrategy: depth})
+			return NewIPDenyList(&config.IPDenyList{SourceRange: list, IPStrategy: depth}, nil)
 		}, request("9.9.9.9"), 403, "Forbidden"},
 	} {
 		op, err := c.op()
@@ -60,16 +60,16 @@ func TestIPLists(t *testing.T) {
 	}
 	for want, cfg := range map[string]*config.IPAllowList{
 		"sourceRange: is empty": {}, `"10.0.0.0/99"`: {SourceRange: []string{"10.0.0.0/99"}},
-		"rejectStatusCode": {SourceRange: list, RejectStatusCode: 999}, "ipStrategy.depth": {SourceRange: list, IPStrategy: &config.IPStrategy{Depth: -1}},
+		"rejectStatusCode": {SourceRange: list, RejectStatusCode: 999}, "ipStrategy.excludedIPs": {SourceRange: list, IPStrategy: &config.IPStrategy{ExcludedIPs: []string{"x"}}},
 	} {
-		if _, err := NewIPAllowList(cfg); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewIPAllowList(cfg, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", cfg, err, want)
 		}
 	}
 }
 
 func TestIPListDoesNotAllocate(t *testing.T) {
-	op, _ := NewIPAllowList(&config.IPAllowList{SourceRange: []string{"127.0.0.1", "10.0.0.0/8", "2001:db8::/32"}})
+	op, _ := NewIPAllowList(&config.IPAllowList{SourceRange: []string{"127.0.0.1", "10.0.0.0/8", "2001:db8::/32"}}, nil)
 	ex := request("10.2.3.4")
 	if n := testing.AllocsPerRun(200, func() { op.Request(ex) }); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -38,7 +38,7 @@ func NewRateLimit(router, name string, cfg *config.RateLimit, state *memory.Stat
 	case period == 0:
 		period = time.Second
 	}
-	criterion, err := source.NewCriterion(cfg.SourceCriterion, false)
+	criterion, err := source.NewCriterion(cfg.SourceCriterion, false, warn)
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type Criterion struct {
 
 // NewCriterion builds a Criterion. Without a configuration the requests are grouped by
 // host if byHost, else by the peer's address.
-func NewCriterion(cfg *config.SourceCriterion, byHost bool) (*Criterion, error) {
+func NewCriterion(cfg *config.SourceCriterion, byHost bool, warn option.Warn) (*Criterion, error) {
 	c := &Criterion{seed: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 	if cfg == nil {
 		cfg = &config.SourceCriterion{}
@@ -39,7 +39,7 @@ func NewCriterion(cfg *config.SourceCriterion, byHost bool) (*Criterion, error) 
 	}
 	c.header, c.host = cfg.RequestHeaderName, cfg.RequestHost || set == 0 && byHost
 	if c.header == "" && !c.host {
-		s, err := NewStrategy("sourceCriterion.ipStrategy", cfg.IPStrategy)
+		s, err := NewStrategy("sourceCriterion.ipStrategy", cfg.IPStrategy, warn)
 		if err != nil {
 			return nil, err
 		}

@@ -98,10 +98,13 @@ func TestStrategy(t *testing.T) {
 		{&config.IPStrategy{Depth: 1, IPv6Subnet: &bits}, xff("::ffff:10.0.0.1"), "10.0.0.1"},
 		{&config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}}, xff("9.9.9.9, 8.8.8.8, 10.0.0.1,10.0.0.2"), "8.8.8.8"},
 		{&config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}}, xff("10.0.0.1"), ""},
+		{&config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}, IPv6Subnet: &bits}, xff("2001:db8::1:2:3:4, 10.0.0.1"), "2001:db8::1:2:3:4"},
+		{&config.IPStrategy{Depth: 1, ExcludedIPs: []string{"10.0.0.0/8"}}, xff("9.9.9.9, 10.0.0.1"), "10.0.0.1"},
+		{&config.IPStrategy{Depth: -1}, xff("9.9.9.9, 10.0.0.1"), "127.0.0.1"},
 		{&config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}}, xff("9.9.9.9, junk, 10.0.0.1"), ""},
 		{&config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}}, xff("9.9.9.9, , 10.0.0.1"), "9.9.9.9"},
 	} {
-		s, err := NewStrategy("ipStrategy", c.cfg)
+		s, err := NewStrategy("ipStrategy", c.cfg, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,17 +116,21 @@ func TestStrategy(t *testing.T) {
 			t.Errorf("%+v of %q: %q, want %q", c.cfg, c.fields, got, c.want)
 		}
 	}
-	many := 129
-	for _, cfg := range []*config.IPStrategy{{Depth: -1}, {IPv6Subnet: &many}, {ExcludedIPs: []string{"x"}}} {
-		if _, err := NewStrategy("ipStrategy", cfg); err == nil || !strings.Contains(err.Error(), "ipStrategy.") {
+	many, none := 129, 0
+	for _, cfg := range []*config.IPStrategy{{IPv6Subnet: &many}, {IPv6Subnet: &none}, {Depth: 1, IPv6Subnet: &none}, {ExcludedIPs: []string{"x"}}} {
+		if _, err := NewStrategy("ipStrategy", cfg, nil); err == nil || !strings.Contains(err.Error(), "ipStrategy.") {
 			t.Errorf("%+v: %v", cfg, err)
 		}
+	}
+	warned := ""
+	if _, err := NewStrategy("ipStrategy", &config.IPStrategy{Depth: -1}, func(field, _, _ string) { warned = field }); err != nil || warned != "ipStrategy.depth" {
+		t.Errorf("a negative depth: %v, warned of %q", err, warned)
 	}
 }
 
 func TestCriterion(t *testing.T) {
 	build := func(cfg *config.SourceCriterion, byHost bool) *Criterion {
-		c, err := NewCriterion(cfg, byHost)
+		c, err := NewCriterion(cfg, byHost, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,16 +162,16 @@ func TestCriterion(t *testing.T) {
 	if got := host.Text(request("10.0.0.1:1", "[2001:DB8::1]:80")); got != "[2001:db8::1]" {
 		t.Error(got)
 	}
-	if _, err := NewCriterion(&config.SourceCriterion{RequestHost: true, RequestHeaderName: "X"}, false); err == nil {
+	if _, err := NewCriterion(&config.SourceCriterion{RequestHost: true, RequestHeaderName: "X"}, false, nil); err == nil {
 		t.Error("two criteria accepted")
 	}
 }
 
 func TestDoesNotAllocate(t *testing.T) {
-	s, _ := NewStrategy("f", &config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}})
+	s, _ := NewStrategy("f", &config.IPStrategy{ExcludedIPs: []string{"10.0.0.0/8"}}, nil)
 	r, _ := ParseRanges("f", []string{"10.0.0.0/8", "2001:db8::/32"})
-	host, _ := NewCriterion(nil, true)
-	peer, _ := NewCriterion(nil, false)
+	host, _ := NewCriterion(nil, true, nil)
+	peer, _ := NewCriterion(nil, false, nil)
 	ex := request("10.0.0.1:2", "A.test:80", "X-Forwarded-For", "9.9.9.9, 10.1.1.1")
 	if n := testing.AllocsPerRun(200, func() {
 		r.Contains(s.Addr(ex))

@@ -17,27 +17,29 @@ type Strategy struct {
 }
 
 // NewStrategy builds a Strategy; nil takes the peer's address. field names the option in errors.
-func NewStrategy(field string, cfg *config.IPStrategy) (*Strategy, error) {
+// A depth goes before excludedIPs, which go without ipv6Subnet, as with the reference.
+func NewStrategy(field string, cfg *config.IPStrategy, warn option.Warn) (*Strategy, error) {
 	s := &Strategy{}
 	if cfg == nil {
 		return s, nil
 	}
 	if cfg.Depth < 0 {
-		return nil, option.Errorf(field+".depth", "count from 1, the rightmost address of X-Forwarded-For", "%d is negative", cfg.Depth)
+		warn.Say(field+".depth", "count from 1, the rightmost address of X-Forwarded-For", "%d is negative: it counts as none", cfg.Depth)
 	}
-	s.depth = cfg.Depth
-	if cfg.IPv6Subnet != nil {
-		if *cfg.IPv6Subnet < 0 || *cfg.IPv6Subnet > 128 {
-			return nil, option.Errorf(field+".ipv6Subnet", "write for example 64", "%d is not a number of bits", *cfg.IPv6Subnet)
-		}
-		s.bits6 = *cfg.IPv6Subnet
-	}
-	if len(cfg.ExcludedIPs) > 0 {
+	s.depth = max(cfg.Depth, 0)
+	if len(cfg.ExcludedIPs) > 0 && s.depth == 0 {
 		r, err := ParseRanges(field+".excludedIPs", cfg.ExcludedIPs)
 		if err != nil {
 			return nil, err
 		}
 		s.excluded = r
+		return s, nil
+	}
+	if cfg.IPv6Subnet != nil {
+		if *cfg.IPv6Subnet <= 0 || *cfg.IPv6Subnet > 128 {
+			return nil, option.Errorf(field+".ipv6Subnet", "write for example 64", "%d is not a number of bits", *cfg.IPv6Subnet)
+		}
+		s.bits6 = *cfg.IPv6Subnet
 	}
 	return s, nil
 }
