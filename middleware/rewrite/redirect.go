@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -90,7 +91,33 @@ func (r *redirectScheme) Request(ex *exchange.Exchange) exchange.Verdict {
 		return exchange.Next
 	}
 	mark, q := query(ex)
-	return redirect(ex, ex.HoldString(r.scheme, "://", host, r.port, ex.Req.Path, mark, q), r.permanent)
+	return redirect(ex, ex.HoldString(r.scheme, "://", host, r.port, tidy(ex.Req.Path), mark, q), r.permanent)
+}
+
+// tidy escapes what clients leave unescaped in a path and a Location must not have.
+func tidy(path string) string {
+	odd := func(c byte) bool { return c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 }
+	var b []byte
+	for i := range len(path) {
+		switch c := path[i]; {
+		case odd(c):
+			if b == nil {
+				b = append(make([]byte, 0, len(path)+16), path[:i]...)
+			}
+			b = fmt.Appendf(b, "%%%02X", c)
+		case b != nil:
+			b = append(b, c)
+		}
+	}
+	if b == nil {
+		return path
+	}
+	return string(b)
+}
+
+// noURL answers for a rewritten URL that is none, as the reference does.
+func noURL(ex *exchange.Exchange) exchange.Verdict {
+	return ex.Reply(http.StatusBadGateway, exchange.Failure, "")
 }
 
 // clientScheme is the scheme the client used, as far as the edge can know: a proxy before
@@ -159,7 +186,7 @@ func (r *redirectRegex) Request(ex *exchange.Exchange) exchange.Verdict {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return ex.Reply(http.StatusInternalServerError, exchange.Failure, "")
+		return noURL(ex)
 	}
 	if text == old {
 		return exchange.Next

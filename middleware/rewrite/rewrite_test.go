@@ -184,6 +184,8 @@ func TestRedirectScheme(t *testing.T) {
 		{https, "GET", "a.test", "/", "HTTPS", false, 0, ""},
 		{https, "GET", "a.test", "/", "ws", false, 302, "https://a.test/"},
 		{https, "GET", "a.test", "/", "http", true, 302, "https://a.test/"},
+		{https, "GET", "a.test", `/a{b}|"c"%20[d]?{q}`, "", false, 302, "https://a.test/a%7Bb%7D%7C%22c%22%20[d]?{q}"},
+		{https, "GET", "a.test", "/a%2Fb/é", "", false, 302, "https://a.test/a%2Fb/%C3%A9"},
 	} {
 		ex := request(c.method, c.host, c.path)
 		if c.xproto != "" {
@@ -224,10 +226,15 @@ func TestRedirectRegex(t *testing.T) {
 		{`^https?://[^/]+/x(.*)`, "/${1}", "a.test", "/x/evil.test", "/evil.test"},
 		{`^https?://[^/]+/x(.*)`, "/${1}", "a.test", `/x/\evil.test`, "/evil.test"},
 		{`^https?://[^/]+/x(.*)`, "//${1}", "a.test", "/xb.test/", "//b.test/"},
+		{`^(.*)$`, "http://192.168.0.%31/", "a.test", "/", "502"},
 	} {
 		ex := request("GET", c.host, c.path)
 		must(t)(NewRedirectRegex(&config.RedirectRegex{Regex: c.regex, Replacement: c.replacement})).Request(ex)
-		if got := ex.Resp.Fields.Get("Location"); got != c.location {
+		got := ex.Resp.Fields.Get("Location")
+		if ex.Resp.Status == 502 {
+			got = "502"
+		}
+		if got != c.location {
 			t.Errorf("%s on %s%s: %q, want %q", c.regex, c.host, c.path, got, c.location)
 		}
 	}
