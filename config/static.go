@@ -315,6 +315,8 @@ type HTTP3 struct {
 type EntryPointUDP struct {
 	// Timeout after which a quiet session ends.
 	Timeout Duration `json:"timeout,omitempty"`
+	// SluiceEmptyDatagrams passes datagrams without content on, which are dropped else; services such as daytime and time are asked by one.
+	SluiceEmptyDatagrams bool `json:"sluiceEmptyDatagrams,omitempty"`
 }
 
 // SetDefaults sets 3 s.

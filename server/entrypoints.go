@@ -132,12 +132,12 @@ func (s *Server) openUDP(ctx context.Context, name string, ep *config.EntryPoint
 	} else if c, err = entrypoint.ListenUDP(ctx, a, ep.ReusePort); err != nil {
 		return nil, err
 	}
-	var timeout time.Duration
+	var o stream.UDPOptions
 	if ep.UDP != nil {
-		timeout = time.Duration(ep.UDP.Timeout)
+		o.Timeout, o.Empty = time.Duration(ep.UDP.Timeout), ep.UDP.SluiceEmptyDatagrams
 	}
 	s.log.Info().Str(telemetry.EntryPoint, name).Stringer("address", c.LocalAddr()).Msg("listening for UDP")
-	return stream.NewUDP(c, timeout, s.component("udp").With().Str(telemetry.EntryPoint, name).Logger()), nil
+	return stream.NewUDP(c, o, s.component("udp").With().Str(telemetry.EntryPoint, name).Logger()), nil
 }
 
 // discard closes what was opened and has served nothing.

@@ -68,6 +68,16 @@ func TestBeginningsTooShortForARequest(t *testing.T) {
 				t.Fatalf("%d %v", status, err)
 			}
 		})
+		t.Run(lane+" that never go on", func(t *testing.T) {
+			for _, first := range []string{"hello\r\n", "G", "PRI", "GET / HT"} {
+				c := e.dial(t, "slow")
+				defer func() { _ = c.Close() }()
+				say(t, c, first)
+				if status, err := answer(c, 10*time.Second); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatalf("%q is waited for: %d", first, status)
+				}
+			}
+		})
 		t.Run(lane+" TLS", func(t *testing.T) {
 			c := tls.Client(e.dial(t, "secure"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // the edge's own certificate
 			defer func() { _ = c.Close() }()

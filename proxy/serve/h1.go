@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/upstream"
 	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
@@ -35,6 +36,7 @@ type h1 struct {
 	ans      answer
 	life     *life
 	watcher  func() (stop func())
+	private  *upstream.Private // nil until a request binds
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -70,6 +72,11 @@ func (h *h1) kill() {
 
 func (h *h1) serve() {
 	defer h.cancel()
+	defer func() {
+		if h.private != nil {
+			h.private.Close()
+		}
+	}()
 	if h.ex != nil {
 		ex := h.ex
 		h.start(ex)
@@ -80,7 +87,7 @@ func (h *h1) serve() {
 		h.ex = new(exchange.Exchange)
 	}
 	for {
-		if h.w == h.r && h.requests > 0 && h.ho.Return != nil && !h.s.draining.Load() {
+		if h.w == h.r && h.requests > 0 && h.ho.Return != nil && h.private == nil && !h.s.draining.Load() {
 			_ = h.c.SetDeadline(time.Time{})
 			if h.ho.Return(h.c.Conn, nil) {
 				return
@@ -111,6 +118,7 @@ func (h *h1) next() bool {
 	}
 	began := time.Now()
 	if h.requests == 0 && h.c.TLS == nil {
+		h.readBy(h.s.cfg.ReadTimeout) // what is here already was read under another bound
 		if !h.s.cfg.NoH2C && h.preface() {
 			return false
 		}
@@ -306,7 +314,7 @@ func (h *h1) exchange(run func(*life) bool) bool {
 	}
 	l := h.life
 	l.came.Reset()
-	*l = life{s: h.s, ex: ex, front: &h.ans, watch: h.watcher, came: l.came}
+	*l = life{s: h.s, ex: ex, front: &h.ans, watch: h.watcher, conn: h, came: l.came}
 	if h.body.framing != exchange.NoBody {
 		l.body = &h.body
 	}

@@ -308,7 +308,7 @@ func TestUDPSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := NewUDP(uc, 100*time.Millisecond, zerolog.Nop())
+	u := NewUDP(uc, UDPOptions{Timeout: 100 * time.Millisecond}, zerolog.Nop())
 	done := make(chan struct{})
 	go func() { _ = u.Run(); close(done) }()
 	ask := func(c net.Conn, what string) string {

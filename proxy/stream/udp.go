@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,9 +24,9 @@ const (
 // UDP forwards the datagrams of one port. A session is a client's address; it stays with
 // its server until both sides were silent for the time-out.
 type UDP struct {
-	conn    *net.UDPConn
-	timeout time.Duration
-	log     zerolog.Logger
+	conn *net.UDPConn
+	opts UDPOptions
+	log  zerolog.Logger
 	service atomic.Pointer[udpService]
 
 	mu       sync.Mutex
@@ -38,13 +40,21 @@ type udpService struct{ Service }
 // defaultUDPTimeout is the reference's.
 const defaultUDPTimeout = 3 * time.Second
 
-// NewUDP forwards what comes to conn, which it owns, once Run is called. A timeout of zero
-// means 3 s.
-func NewUDP(conn *net.UDPConn, timeout time.Duration, log zerolog.Logger) *UDP {
-	if timeout <= 0 {
-		timeout = defaultUDPTimeout
+// UDPOptions tune a UDP. The zero value is ready to use.
+type UDPOptions struct {
+	// Timeout is the silence that ends a session; zero means 3 s.
+	Timeout time.Duration
+	// Empty passes datagrams without content on. The reference drops them, whoever sends
+	// them; they keep a session alive all the same.
+	Empty bool
+}
+
+// NewUDP forwards what comes to conn, which it owns, once Run is called.
+func NewUDP(conn *net.UDPConn, o UDPOptions, log zerolog.Logger) *UDP {
+	if o.Timeout <= 0 {
+		o.Timeout = defaultUDPTimeout
 	}
-	u := &UDP{conn: conn, timeout: timeout, log: log, sessions: map[netip.AddrPort]*session{}}
+	u := &UDP{conn: conn, opts: o, log: log, sessions: map[netip.AddrPort]*session{}}
 	u.service.Store(&udpService{})
 	return u
 }
@@ -74,13 +84,37 @@ func (u *UDP) Run() error {
 			u.log.Debug().Err(err).Msg("reading a datagram")
 			continue
 		}
-		if s := u.session(from); s != nil {
-			s.last.Store(time.Now().UnixNano())
-			// A server that is not there answers by ICMP, which a later call reports; UDP has
-			// no way to tell the client.
-			_, _ = s.conn.Write(buf[:n])
+		// A server that is not there answers by ICMP, which a later call reports: then the
+		// session is over, and the datagram opens another one, with the next server. UDP has
+		// no way to tell the client.
+		for range 2 {
+			s := u.session(from)
+			if s == nil || s.send(buf[:n]) {
+				break
+			}
+			u.forget(s)
 		}
 	}
+}
+
+// send passes a datagram to the server. False means that it was not sent.
+func (s *session) send(b []byte) bool {
+	s.last.Store(time.Now().UnixNano())
+	if len(b) == 0 && !s.u.opts.Empty {
+		return true
+	}
+	_, err := s.conn.Write(b)
+	return err == nil || errors.Is(err, syscall.EMSGSIZE)
+}
+
+// forget ends a session; the client's next datagram begins another one.
+func (u *UDP) forget(s *session) {
+	u.mu.Lock()
+	if u.sessions[s.peer] == s {
+		delete(u.sessions, s.peer)
+	}
+	u.mu.Unlock()
+	_ = s.conn.Close()
 }
 
 type session struct {
@@ -128,39 +162,28 @@ func (u *UDP) session(peer netip.AddrPort) *session {
 	return s
 }
 
-// answers passes on what the server sends, and ends the session after silence.
+// answers passes on what the server sends, and ends the session after silence, or when the
+// server refuses what it was sent (ICMP).
 func (s *session) answers() {
 	defer func() {
-		s.u.mu.Lock()
-		delete(s.u.sessions, s.peer)
-		s.u.mu.Unlock()
-		_ = s.conn.Close()
+		s.u.forget(s)
 		s.srv.leave()
 	}()
 	buf := make([]byte, maxDatagram)
 	for {
-		_ = s.conn.SetReadDeadline(time.Unix(0, s.last.Load()).Add(s.u.timeout))
+		_ = s.conn.SetReadDeadline(time.Unix(0, s.last.Load()).Add(s.u.opts.Timeout))
 		n, err := s.conn.Read(buf)
-		if err != nil {
-			var ne net.Error
-			switch {
-			case errors.Is(err, net.ErrClosed):
-				return
-			case errors.As(err, &ne) && ne.Timeout():
-				if time.Since(time.Unix(0, s.last.Load())) >= s.u.timeout {
-					return
-				}
-			default:
-				// "Connection refused" by ICMP: the server may come back within the session.
-				if time.Since(time.Unix(0, s.last.Load())) >= s.u.timeout {
-					return
-				}
-				time.Sleep(time.Millisecond)
-			}
-			continue
+		switch {
+		case err == nil:
+		case errors.Is(err, os.ErrDeadlineExceeded) && time.Since(time.Unix(0, s.last.Load())) < s.u.opts.Timeout:
+			continue // the client said something meanwhile
+		default:
+			return
 		}
 		s.last.Store(time.Now().UnixNano())
-		_, _ = s.u.conn.WriteToUDPAddrPort(buf[:n], s.peer)
+		if n > 0 || s.u.opts.Empty {
+			_, _ = s.u.conn.WriteToUDPAddrPort(buf[:n], s.peer)
+		}
 	}
 }
 
