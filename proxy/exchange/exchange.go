@@ -54,6 +54,9 @@ type Request struct {
 	Hops uint8
 	// PeerText is Peer's address as forwarded fields have it, once it was needed.
 	PeerText string
+	// Binds is set where the credentials of the request may hold for the connection to the
+	// server, not for the request (NTLM, Negotiate).
+	Binds bool
 	// PeerTrusted is set where the peer's own X-Forwarded-* fields are believed.
 	PeerTrusted bool
 	// EntryPoint is the entry point's name.

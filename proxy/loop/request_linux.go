@@ -284,7 +284,7 @@ func (l *loop) route(cl *client, rest []byte) []byte {
 		return nil
 	}
 	switch {
-	case ex.Route.Tail != nil:
+	case ex.Route.Tail != nil || ex.Req.Binds && cl.st == nil: // where a connection is bound, it stays
 		l.handOver(cl, CauseRoute, rest)
 		return nil
 	case ex.Route.To == nil:

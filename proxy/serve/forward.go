@@ -55,6 +55,9 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if l != nil && l.ex == ex && l.body != nil {
 		call.Watch = l.watch
 	}
+	if l != nil && l.ex == ex {
+		call.Private = l.private()
+	}
 	res := f.client.Do(ctx, &call)
 	if l != nil && l.ex == ex {
 		l.call.OriginStatus, l.call.OriginBytes = call.OriginStatus, call.OriginBytes

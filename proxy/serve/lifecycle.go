@@ -31,6 +31,8 @@ type life struct {
 	body  upstream.Source // nil without a body
 	front front
 	watch func() (stop func())
+	// conn is the client's connection where it has one of its own, of HTTP/1.
+	conn *h1
 	// stopWatch ends the watching of a tail's client.
 	stopWatch func()
 	call      upstream.Call
@@ -100,7 +102,7 @@ func (l *life) run(ctx context.Context) (cut bool) {
 }
 
 func (l *life) forward(ctx context.Context) (cut bool) {
-	l.call = upstream.Call{Ex: l.ex, To: l.ex.Route.To, Body: l.body, Sink: l.front, Watch: l.watch}
+	l.call = upstream.Call{Ex: l.ex, To: l.ex.Route.To, Body: l.body, Sink: l.front, Watch: l.watch, Private: l.private()}
 	switch l.s.cfg.Client.Do(ctx, &l.call) {
 	case upstream.Answered:
 		return l.answer()
@@ -108,6 +110,19 @@ func (l *life) forward(ctx context.Context) (cut bool) {
 		return true
 	}
 	return false
+}
+
+// private gives the connections to servers that only this client's is to use: from the first
+// request on whose credentials hold for connections. Clients of HTTP/2 leave such schemes to
+// HTTP/1.1.
+func (l *life) private() *upstream.Private {
+	if l.conn == nil {
+		return nil
+	}
+	if l.conn.private == nil && l.ex.Req.Binds {
+		l.conn.private = upstream.NewPrivate()
+	}
+	return l.conn.private
 }
 
 // answer sends the answer of the edge that is in ex.

@@ -54,6 +54,9 @@ type Call struct {
 	// returns ends the watching.
 	Watch func() (stop func())
 
+	// Private, if not nil, has the connections to use, by HTTP/1.1.
+	Private *Private
+
 	// OriginStatus is the status the server sent, 0 if none answered; OriginBytes counts its body.
 	OriginStatus int
 	OriginBytes  int64
@@ -204,7 +207,7 @@ func (call *Call) giveBack() {
 // ask asks one server by the protocol it speaks.
 func (c *Client) ask(ctx context.Context, call *Call, ep *exchange.Endpoint) (Result, *Error) {
 	p := c.pool(ep)
-	if ep.Scheme == "h2c" || ep.Scheme == "https" && !ep.Transport.DisableHTTP2 && call.Ex.Req.Upgrade == "" {
+	if ep.Scheme == "h2c" || ep.Scheme == "https" && !ep.Transport.DisableHTTP2 && call.Ex.Req.Upgrade == "" && call.Private == nil {
 		res, tried, err := c.askH2(ctx, call, p)
 		if tried {
 			return res, err

@@ -39,7 +39,11 @@ type talk struct {
 func (c *Client) askH1(ctx context.Context, call *Call, p *pool) (Result, *Error) {
 	for again := false; ; again = true {
 		var cn *conn
-		if !again { // after one stale connection a new one: a request must not kill server after server
+		switch { // after one stale connection a new one: a request must not kill server after server
+		case again:
+		case call.Private != nil:
+			cn = call.Private.get(p, time.Now())
+		default:
 			cn = p.get(time.Now())
 		}
 		if cn == nil {
@@ -118,10 +122,12 @@ func (t *talk) run() (res Result, err *Error) {
 		t.conn.lean()
 		switch {
 		case res == Tunneled:
-		case keep && err == nil && serr == nil && !t.conn.aborted.Load():
-			t.conn.p.put(t.conn)
-		default:
+		case !keep || err != nil || serr != nil || t.conn.aborted.Load():
 			t.conn.close()
+		case t.call.Private != nil:
+			t.call.Private.put(t.conn)
+		default:
+			t.conn.p.put(t.conn)
 		}
 	}()
 	if err := t.send(); err != nil {

@@ -141,7 +141,7 @@ func PrepareRequest(ex *exchange.Exchange, fw *Forwarding) error {
 	if strings.IndexByte(req.Query, ';') >= 0 {
 		semicolons(ex, fw.EncodeSemicolons)
 	}
-	if e := countHops(req, fw); e != nil {
+	if e := survey(req, fw); e != nil {
 		return e
 	}
 	connectionFields(ex, fw)
@@ -163,20 +163,24 @@ const HopsField = "X-Sluice-Hops"
 // maxHops is how often a request may come back to the edge that sent it.
 const maxHops = 9
 
-// countHops ends the requests that go round in circles: a service that is the edge's own
+// survey looks at fields that decide how the request is forwarded.
+//
+// It ends the requests that go round in circles: a service that is the edge's own
 // address would make one request take every connection there is. What the edge sent is told
 // by its name, which needs no trust: who forges it is refused a request of his own.
-func countHops(req *exchange.Request, fw *Forwarding) *Error {
+func survey(req *exchange.Request, fw *Forwarding) *Error {
 	own, hops := false, 0
+	req.Binds = false
 	for _, f := range req.Fields.All() {
 		switch len(f.Name) {
-		case len(HopsField):
+		case len(HopsField): // and of Authorization
 			if is(f.Name, "x-sluice-hops") {
 				hops = maxHops
 				if len(f.Value) == 1 && f.Value[0]-'0' <= maxHops {
 					hops = int(f.Value[0] - '0')
 				}
 			}
+			req.Binds = req.Binds || is(f.Name, "authorization") && binds(f.Value)
 		case 18:
 			own = own || is(f.Name, "x-forwarded-server") && f.Value == fw.Hostname
 		}
@@ -192,6 +196,12 @@ func countHops(req *exchange.Request, fw *Forwarding) *Error {
 		req.Fields.Set(HopsField, "0123456789"[hops:hops+1])
 	}
 	return nil
+}
+
+// binds reports credentials of a scheme that authenticates connections.
+func binds(credentials string) bool {
+	scheme, _, _ := strings.Cut(credentials, " ")
+	return is(scheme, "ntlm") || is(scheme, "negotiate")
 }
 
 func underscores(fields *exchange.Fields, how Underscore) *Error {
