@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -331,13 +332,8 @@ func (c *checker) rest() {
 	}
 	c.tracing(s.Tracing)
 	if x := s.Experimental; x != nil {
-		const text = "plugins are not supported; routers that use them answer 503"
-		if len(x.Plugins) > 0 {
-			c.add(Warning, "experimental.plugins", CodeUnsupported, "", text)
-		}
-		if len(x.LocalPlugins) > 0 {
-			c.add(Warning, "experimental.localPlugins", CodeUnsupported, "", text)
-		}
+		c.plugins("experimental.plugins.", x.Plugins)
+		c.plugins("experimental.localPlugins.", x.LocalPlugins)
 	}
 	if s.Spiffe != nil {
 		c.add(Warning, "spiffe", CodeUnsupported, "use serversTransport certificates", "SPIFFE is not supported")
@@ -356,5 +352,11 @@ func (c *checker) rest() {
 		if s.Sluice.Loops < 0 {
 			c.add(Error, "sluice.loops", CodeInvalidValue, "", "must not be negative")
 		}
+	}
+}
+
+func (c *checker) plugins(key string, plugins map[string]map[string]any) {
+	for _, name := range slices.Sorted(maps.Keys(plugins)) {
+		c.add(Warning, key+name, CodeUnsupported, PluginRemedy(fmt.Sprint(name, " ", plugins[name])), "plugins are not supported; routers that use this one are closed")
 	}
 }

@@ -305,6 +305,7 @@ func (c *compiler) problem(object, field, code string, sev config.Severity, text
 	if c.patch.stops(object) {
 		return
 	}
+	text = strings.TrimSuffix(text, "; "+suggestion) // an error's own words may end in the remedy
 	key := object + "\x00" + field + "\x00" + code + "\x00" + text
 	if c.seen[key] {
 		return

@@ -17,6 +17,12 @@ import (
 	"github.com/sluice-edge/sluice/provider/swarm"
 )
 
+// Render gives what a file of the file provider becomes as a template, with env for the
+// environment of the process that will read it.
+func Render(name string, data []byte, env func(name string) string) ([]byte, *config.Problem) {
+	return file.Preview(name, data, env)
+}
+
 func (s *Server) newProviders() {
 	throttle := time.Duration(-1)
 	if p := s.static.Load().Providers; p != nil {

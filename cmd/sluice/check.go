@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-edge/sluice/config/check"
 	"github.com/sluice-edge/sluice/config/decode"
+	"github.com/sluice-edge/sluice/server"
 )
 
 func (p *program) checkCommand() *cli.Command {
@@ -40,12 +41,26 @@ func (p *program) check(c *cli.Context) (int, error) {
 	if !slices.Contains(check.Formats(), c.String("format")) {
 		return 0, fmt.Errorf("unknown format %q; there are %s", c.String("format"), strings.Join(check.Formats(), ", "))
 	}
-	k := check.New(check.World{Env: p.lookup, Writable: writable})
+	var project dotEnv
+	env := func(name string) (string, bool) {
+		if v, ok := p.lookup(name); ok {
+			return v, true
+		}
+		v, ok := project[name]
+		return v, ok
+	}
+	k := check.New(check.World{Env: env, Writable: writable, Render: server.Render})
+	compose := func(name string, data []byte) {
+		if project == nil {
+			project = p.dotEnv(filepath.Dir(name))
+		}
+		k.Compose(name, data)
+	}
 	feeds := []struct {
 		files []string
 		feed  func(name string, data []byte)
-	}{{c.StringSlice("static"), k.Static}, {c.StringSlice("compose"), k.Compose}, {c.StringSlice("dynamic"), k.Dynamic},
-		{c.Args().Slice(), func(name string, data []byte) { guess(k, name, data) }}}
+	}{{c.StringSlice("static"), k.Static}, {c.StringSlice("compose"), compose}, {c.StringSlice("dynamic"), k.Dynamic},
+		{c.Args().Slice(), func(name string, data []byte) { guess(k, compose, name, data) }}}
 	given := false
 	for _, f := range feeds {
 		for _, name := range f.files {
@@ -68,7 +83,7 @@ func (p *program) check(c *cli.Context) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := p.feed(name, k.Compose); err != nil {
+		if err := p.feed(name, compose); err != nil {
 			return 0, err
 		}
 	}
@@ -132,11 +147,11 @@ func (p *program) feed(name string, f func(name string, data []byte)) error {
 }
 
 // guess tells by the keys at its top what kind of file it is.
-func guess(k *check.Checker, name string, data []byte) {
+func guess(k *check.Checker, compose func(string, []byte), name string, data []byte) {
 	static := 0
 	for _, key := range decode.Tops(name, data) {
 		if key == "services" {
-			k.Compose(name, data)
+			compose(name, data)
 			return
 		}
 		same := func(other string) bool { return strings.EqualFold(key, other) }
@@ -170,6 +185,34 @@ func (p *program) lookup(name string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// dotEnv holds the variables of the file .env beside a compose file.
+type dotEnv map[string]string
+
+// dotEnv reads the file .env of a directory, as compose does. Without one there are no variables.
+func (p *program) dotEnv(dir string) dotEnv {
+	vars := dotEnv{}
+	data, err := p.read(filepath.Join(dir, ".env"))
+	if err != nil {
+		return vars
+	}
+	for line := range strings.Lines(string(data)) {
+		name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		if q := strings.TrimLeft(value, `"'`); len(q) < len(value) {
+			if end := strings.IndexByte(value[1:], value[0]); end >= 0 {
+				value = value[1 : 1+end]
+			}
+		} else if i := strings.Index(value, " #"); i >= 0 {
+			value = strings.TrimRight(value[:i], " \t")
+		}
+		vars[strings.TrimSpace(name)] = value
+	}
+	return vars
 }
 
 // writable tries to make a file beside the one named, or to open the one that is there.

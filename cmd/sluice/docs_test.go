@@ -64,7 +64,7 @@ func TestDocsSnippets(t *testing.T) {
 				}
 				n++
 				k := check.New(check.World{})
-				guess(k, name+"."+language, []byte(block))
+				guess(k, k.Compose, name+"."+language, []byte(block))
 				for _, f := range k.Findings() {
 					if !slices.Contains(elsewhere, f.Code) {
 						t.Errorf("%s: %s: %s\n%s", name, f.Code, f.Text, block)
@@ -215,7 +215,7 @@ func TestDeployFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			guess(k, name, b)
+			guess(k, k.Compose, name, b)
 		}
 		for _, f := range k.Findings() {
 			t.Errorf("%v: %s: %s: %s", group, f.Code, f.Object, f.Text)

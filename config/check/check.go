@@ -3,6 +3,10 @@
 package check
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strconv"
@@ -35,6 +39,8 @@ type World struct {
 	Env func(name string) (string, bool)
 	// Writable reports why a file could not be written; nil means it can.
 	Writable func(file string) error
+	// Render runs a file of dynamic configuration as a template.
+	Render func(name string, data []byte, env func(name string) string) ([]byte, *config.Problem)
 }
 
 // Checker collects configuration and then looks for mistakes in all of it together.
@@ -43,6 +49,7 @@ type Checker struct {
 	findings []Finding
 	model    model
 	compose  *decode.Compose
+	host     bool // the static configuration is a file
 	done     bool
 }
 
@@ -100,17 +107,26 @@ func (c *Checker) Static(name string, data []byte) {
 	for _, p := range problems {
 		c.add("", p)
 	}
-	c.static(s, func(key string) string { return nearestPlace(places, key, "file "+name) }, true)
+	c.host = true
+	c.static(s, func(key string) string { return nearestPlace(places, key, "file "+name) })
+	if decode.IsItsOwn(name, s) {
+		c.Dynamic(name, data)
+	}
 }
 
-// static checks a decoded static configuration. host tells that its paths are this machine's.
-func (c *Checker) static(s *config.Static, at func(key string) string, host bool) {
+// static checks a decoded static configuration.
+func (c *Checker) static(s *config.Static, at func(key string) string) {
 	s.Complete()
 	for _, p := range s.Validate() {
 		c.add(at(p.Field), p)
 	}
 	c.model.static, c.model.staticAt = s, at
-	if !host || c.world.Writable == nil {
+}
+
+// storages reports certificates that cannot be kept, where the static file's paths are this machine's.
+func (c *Checker) storages() {
+	s := c.model.static
+	if s == nil || !c.host || c.model.inContainer || c.world.Writable == nil {
 		return
 	}
 	for _, name := range sortedKeys(s.CertificatesResolvers) {
@@ -118,9 +134,13 @@ func (c *Checker) static(s *config.Static, at func(key string) string, host bool
 		if a == nil || a.Storage == "" || strings.Contains(a.Storage, "://") {
 			continue
 		}
-		if err := c.world.Writable(a.Storage); err != nil {
-			key := "certificatesResolvers." + name + ".acme.storage"
-			c.add(at(key), config.Problem{Field: key, Code: CodeStorage, Severity: config.Error,
+		key := "certificatesResolvers." + name + ".acme.storage"
+		switch err := c.world.Writable(a.Storage); {
+		case errors.Is(err, fs.ErrNotExist):
+			c.add(c.model.staticAt(key), config.Problem{Field: key, Code: CodeStorage, Severity: config.Warning,
+				Text: fmt.Sprintf("this machine has no directory %s", filepath.Dir(a.Storage)), Suggestion: "make it, or in a container mount a volume there"})
+		case err != nil:
+			c.add(c.model.staticAt(key), config.Problem{Field: key, Code: CodeStorage, Severity: config.Error,
 				Text: "certificates cannot be kept: " + err.Error(), Suggestion: "name a file in a directory that can be written"})
 		}
 	}
@@ -153,6 +173,14 @@ func nearestPlace(places decode.Places, key, otherwise string) string {
 
 // Dynamic checks a file of dynamic configuration.
 func (c *Checker) Dynamic(name string, data []byte) {
+	if c.world.Render != nil {
+		rendered, p := c.world.Render(name, data, func(v string) string { return c.variable(v, "") })
+		if p != nil {
+			c.add("", *p)
+			return
+		}
+		data = rendered
+	}
 	var d config.Dynamic
 	places, problems, err := decode.TraceFile(name, data, &d)
 	if err != nil {
@@ -170,6 +198,7 @@ func (c *Checker) Findings() []Finding {
 	if !c.done {
 		c.done = true
 		c.services()
+		c.storages()
 		c.model.check(c)
 	}
 	sort.SliceStable(c.findings, func(i, j int) bool {

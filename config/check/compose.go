@@ -52,6 +52,12 @@ func override(s, o decode.ComposeService) decode.ComposeService {
 	if o.Command != nil {
 		s.Command = o.Command
 	}
+	if o.Entrypoint != nil {
+		s.Entrypoint = o.Entrypoint
+	}
+	if o.Health != nil {
+		s.Health = o.Health
+	}
 	s.Swarm = s.Swarm || o.Swarm
 	s.Labels = slices.Concat(s.Labels, o.Labels)
 	s.Env = slices.Concat(s.Env, o.Env)
@@ -69,6 +75,7 @@ func (c *Checker) services() {
 		return
 	}
 	edge := slices.IndexFunc(f.Services, isRouter)
+	c.model.others = edge < 0
 	if edge >= 0 {
 		c.routerService(f.Services[edge])
 	}
@@ -81,10 +88,11 @@ var routerImage = regexp.MustCompile(`(^|/)(traefik|sluice)(:|@|$)`)
 
 // isRouter guesses by image and flags; the built-in whoami has the same image.
 func isRouter(s decode.ComposeService) bool {
-	if len(s.Command) > 0 && !strings.HasPrefix(s.Command[0].Value, "-") && s.Command[0].Value != "run" {
+	args := flags(s)
+	if len(args) > 0 && !strings.HasPrefix(args[0].Value, "-") {
 		return false
 	}
-	for _, a := range s.Command {
+	for _, a := range args {
 		if strings.HasPrefix(strings.ToLower(strings.TrimLeft(a.Value, "-")), "providers.") {
 			return true
 		}
@@ -92,26 +100,65 @@ func isRouter(s decode.ComposeService) bool {
 	return routerImage.MatchString(s.Image)
 }
 
+// flags are the words of a service's command without the program's name, which may stand in
+// front of them as in the reference's image.
+func flags(s decode.ComposeService) []decode.ComposeValue {
+	all := slices.Concat(s.Entrypoint, s.Command)
+	if len(all) > 0 {
+		switch path.Base(all[0].Value) {
+		case "traefik", "sluice":
+			all = all[1:]
+		}
+	}
+	if len(all) > 0 && all[0].Value == "run" {
+		all = all[1:]
+	}
+	return all
+}
+
+// hasFile reports whether a router's static configuration is a file in its container: one that
+// is named, or one that is mounted where it is looked for.
+func (c *Checker) hasFile(s decode.ComposeService) bool {
+	for _, a := range flags(s) {
+		key, _, _ := strings.Cut(a.Value, "=")
+		if strings.EqualFold(strings.TrimLeft(key, "-"), "configfile") {
+			return true
+		}
+	}
+	for _, v := range s.Volumes {
+		switch dir, base := path.Split(path.Clean(c.interpolate(v))); dir + base {
+		case "/etc/traefik", "/etc/sluice":
+			return len(flags(s)) == 0
+		default:
+			program := strings.TrimSuffix(base, path.Ext(base))
+			switch path.Ext(base) {
+			case ".yml", ".yaml", ".toml":
+				if (program == "traefik" || program == "sluice") && (dir == "/" || dir == "/etc/"+program+"/") {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 func (c *Checker) routerService(s decode.ComposeService) {
+	c.health(s)
+	if c.hasFile(s) {
+		c.ownFile(s)
+		return
+	}
 	where := map[string]string{}
 	var args, env []string
-	named := false
-	for _, a := range s.Command {
+	for _, a := range flags(s) {
 		v := c.interpolate(a.Value)
 		args = append(args, v)
 		key, _, _ := strings.Cut(v, "=")
 		where["flag --"+strings.TrimLeft(key, "-")] = a.Where
-		named = named || strings.EqualFold(strings.TrimLeft(key, "-"), "configfile")
 	}
 	for _, e := range s.Env {
 		env = append(env, e.Key+"="+c.interpolate(e.Value))
 		where["environment "+e.Key] = e.Where
-	}
-	if len(args) > 0 && args[0] == "run" {
-		args = args[1:]
-	}
-	if named {
-		return // the file is in the container; it is checked by itself
 	}
 	at := func(source string) string {
 		if w := where[source]; w != "" {
@@ -132,11 +179,45 @@ func (c *Checker) routerService(s decode.ComposeService) {
 	for _, p := range src.Warnings {
 		c.add(at(p.Source), p)
 	}
+	if len(src.Used) == 0 && c.model.static != nil {
+		c.ownFile(s)
+		return
+	}
 	c.model.static = st
 	c.model.staticAt = func(key string) string { return at(nearestPlace(src.Values, key, "")) }
-	for _, name := range sortedKeys(st.CertificatesResolvers) {
-		c.volume(s, name, st.CertificatesResolvers[name].ACME)
+	c.volumes(s)
+}
+
+// ownFile is for a router that has a static file. If it was given, its paths are the container's.
+func (c *Checker) ownFile(s decode.ComposeService) {
+	if c.model.static != nil {
+		c.volumes(s)
 	}
+}
+
+func (c *Checker) volumes(s decode.ComposeService) {
+	c.model.inContainer = true
+	for _, name := range sortedKeys(c.model.static.CertificatesResolvers) {
+		c.volume(s, name, c.model.static.CertificatesResolvers[name].ACME)
+	}
+}
+
+// shellTools are programs that health checks of the reference's image use, which has a shell.
+var shellTools = regexp.MustCompile(`^(CMD-SHELL|.*\b(wget|curl|nc|sh|ash|bash)\b.*)$`)
+
+// health finds health checks that need a program which the image has not.
+func (c *Checker) health(s decode.ComposeService) {
+	if len(s.Health) == 0 || s.Built || overlay(s) {
+		return
+	}
+	first := s.Health[0].Value
+	alone := first != "CMD" && first != "CMD-SHELL" && first != "NONE" // a text is run by a shell
+	if !alone && !slices.ContainsFunc(s.Health[:min(2, len(s.Health))], func(v decode.ComposeValue) bool { return shellTools.MatchString(v.Value) }) {
+		return
+	}
+	c.add(s.Health[0].Where, config.Problem{Source: "service " + s.Name, Object: "service " + s.Name, Field: "healthcheck.test", Code: config.CodeUnsupported,
+		Severity: config.Warning, Text: "the image has no shell and no programs of its own, so this health check fails there",
+		Suggestion: `write test: ["CMD", "sluice", "healthcheck"] and switch --ping on`})
 }
 
 // overlay reports whether a service can only be a part of one that another file defines, so
@@ -151,7 +232,7 @@ func (c *Checker) volume(s decode.ComposeService, name string, a *config.ACME) {
 	key := "certificatesResolvers." + name + ".acme.storage"
 	dir := path.Dir(path.Join("/", a.Storage))
 	for _, v := range s.Volumes {
-		v = path.Clean(v)
+		v = path.Clean(c.interpolate(v))
 		if v == path.Join("/", a.Storage) || v == dir || strings.HasPrefix(dir, v+"/") {
 			return
 		}
@@ -166,7 +247,11 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 	labels, where := map[string]string{}, map[string]string{}
 	for _, l := range s.Labels {
 		c.dollars(s, l)
-		labels[l.Key], where[l.Key] = c.interpolate(l.Value), l.Where
+		key := l.Key
+		if l.Listed {
+			key = c.interpolate(key)
+		}
+		labels[key], where[key] = c.interpolate(l.Value), l.Where
 	}
 	source := "service " + s.Name
 	dyn, extra, places, problems := decode.TraceLabels(labels, source)
@@ -227,9 +312,10 @@ func (c *Checker) defaults(f *decode.Compose, s decode.ComposeService, dyn *conf
 		if dyn.HTTP.Services == nil {
 			dyn.HTTP.Services = map[string]*config.Service{}
 		}
-		project := f.Name
+		project := c.interpolate(f.Name)
 		if project == "" {
 			project = "project"
+			c.model.automatic[s.Name] = true
 		}
 		dyn.HTTP.Services[s.Name+"-"+project] = &config.Service{LoadBalancer: &config.LoadBalancer{Servers: []config.Server{{}}}}
 	}
@@ -251,7 +337,7 @@ func (c *Checker) networks(f *decode.Compose, s decode.ComposeService, extra dec
 		}
 		ok := false
 		for _, n := range mine {
-			real := f.Networks[n]
+			real := c.interpolate(f.Networks[n])
 			ok = ok || wanted == n || wanted == real || strings.HasSuffix(wanted, "_"+n)
 		}
 		if !ok {
@@ -319,57 +405,4 @@ func (c *Checker) port(s decode.ComposeService, dyn *config.Dynamic, provider, s
 		}
 		c.add(s.Where, p)
 	}
-}
-
-var dollar = regexp.MustCompile(`(?i)\$(\$|[_a-z][_a-z0-9]*|\{[_a-z][_a-z0-9]*(?:[:?+-][^}]*)?\})?`)
-
-// dollars finds what compose would take for a variable in one of our labels.
-func (c *Checker) dollars(s decode.ComposeService, l decode.ComposeValue) {
-	lower := strings.ToLower(l.Key)
-	if !strings.HasPrefix(lower, "traefik.") && !strings.HasPrefix(lower, "sluice.") {
-		return
-	}
-	for _, m := range dollar.FindAllStringSubmatch(l.Value, -1) {
-		text := ""
-		switch {
-		case m[1] == "$":
-			continue
-		case m[1] == "":
-			text = "compose refuses a lone $"
-		case m[1][0] == '{': // meant
-			continue
-		case strings.HasSuffix(lower, ".users") || strings.HasSuffix(lower, ".regex") || strings.HasSuffix(lower, ".replacement"):
-			text = "compose takes " + m[0] + " for a variable"
-		default:
-			continue
-		}
-		c.add(l.Where, config.Problem{Source: "service " + s.Name, Object: "service " + s.Name, Field: l.Key, Code: CodeDollar, Severity: config.Error,
-			Text: text, Suggestion: "write $$ for $"})
-		return
-	}
-}
-
-// interpolate puts variables in as compose does. One that is not set becomes its own
-// name in lower case, so that a rule still parses.
-func (c *Checker) interpolate(s string) string {
-	return dollar.ReplaceAllStringFunc(s, func(m string) string {
-		body := m[1:]
-		if body == "$" || body == "" {
-			return "$"
-		}
-		body = strings.TrimSuffix(strings.TrimPrefix(body, "{"), "}")
-		name, rest := body, ""
-		if i := strings.IndexAny(body, ":?+-"); i > 0 {
-			name, rest = body[:i], strings.TrimPrefix(body[i:], ":")
-		}
-		if c.world.Env != nil {
-			if v, ok := c.world.Env(name); ok {
-				return v
-			}
-		}
-		if strings.HasPrefix(rest, "-") {
-			return rest[1:]
-		}
-		return strings.ToLower(strings.ReplaceAll(name, "_", "-"))
-	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,12 +18,15 @@ import (
 
 var update = flag.Bool("update", false, "write what is found into testdata/broken")
 
-// world is a machine on which only the directory /unwritable cannot be written.
+// world is a machine on which the directory /unwritable cannot be written, and there is no /missing.
 var world = World{
 	Env: func(string) (string, bool) { return "", false },
 	Writable: func(file string) error {
 		if strings.HasPrefix(file, "/unwritable/") {
 			return errors.New("permission denied")
+		}
+		if strings.HasPrefix(file, "/missing/") {
+			return fs.ErrNotExist
 		}
 		return nil
 	},
@@ -189,4 +193,23 @@ func sorted(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// The corpus in testdata/fine: forms that people write and that work. Nothing may be found in them.
+func TestFine(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/fine/*.txtar")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%d archives, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range find(a) {
+				t.Errorf("%s %s %s %s", f.where(), f.Severity, f.Code, f.message())
+			}
+		})
+	}
 }

@@ -23,6 +23,13 @@ type owned[T any] struct {
 type model struct {
 	static   *config.Static
 	staticAt func(key string) string
+	// inContainer tells that the static configuration's paths are those of a container.
+	inContainer bool
+	// others tells that labels may name what another stack defines: what was given has no router.
+	others bool
+	// automatic are the compose services with a service made for them whose name ends in the
+	// project's, which the file does not tell.
+	automatic map[string]bool
 	// providers are those something was given of; nothing is said about others.
 	providers    map[string]bool
 	routers      map[string]*owned[*config.Router]
@@ -43,7 +50,7 @@ func newModel() model {
 		providers: map[string]bool{}, routers: map[string]*owned[*config.Router]{}, tcpRouters: map[string]*owned[*config.TCPRouter]{},
 		services: map[string]*owned[*config.Service]{}, tcpServices: map[string]bool{}, udpServices: map[string]bool{},
 		middlewares: map[string]*owned[*config.Middleware]{}, tcpMiddle: map[string]bool{}, transports: map[string]bool{},
-		tlsOptions: map[string]bool{}, rules: map[string]*rule.Rule{},
+		tlsOptions: map[string]bool{}, rules: map[string]*rule.Rule{}, automatic: map[string]bool{},
 	}
 }
 
@@ -138,6 +145,11 @@ func missing[V any](m *model, known map[string]V, name, provider string) (text, 
 	if _, ok := known[base+"@"+at]; ok || !m.providers[at] {
 		return "", "", false
 	}
+	for service := range m.automatic {
+		if strings.HasPrefix(base, service+"-") {
+			return "", "", false
+		}
+	}
 	var names []string
 	for full := range known {
 		n, p, _ := strings.Cut(full, "@")
@@ -152,6 +164,20 @@ func missing[V any](m *model, known map[string]V, name, provider string) (text, 
 		hint = "did you mean " + near + "?"
 	}
 	return fmt.Sprintf("there is no %q", base+"@"+at), hint, true
+}
+
+// named reports a reference to something that is not there. Where another stack may define it, and
+// nothing of a like name is here, that is a warning.
+func named[V any](m *model, c *Checker, known map[string]V, name, provider string, at func(string) string, key, object, code string) {
+	text, hint, bad := missing(m, known, name, provider)
+	if !bad {
+		return
+	}
+	severity := config.Error
+	if _, of, _ := strings.Cut(name, "@"); m.others && hint == "" && provider != "file" && of != "file" && of != "internal" {
+		severity, text, hint = config.Warning, text+" here", "check it together with the stack that defines it"
+	}
+	m.report(c, at, key, object, code, text, hint, severity)
 }
 
 func (m *model) check(c *Checker) {
@@ -178,27 +204,21 @@ func (m *model) report(c *Checker, at func(string) string, key, object, code, te
 func (m *model) router(c *Checker, r *owned[*config.Router]) {
 	object := "router " + r.name
 	for _, mw := range r.cfg.Middlewares {
-		if text, hint, bad := missing(m, m.middlewares, mw, r.provider); bad {
-			m.report(c, r.at, r.key+".middlewares", object, config.CodeUnknownMiddleware, text, hint, config.Error)
-		}
+		named(m, c, m.middlewares, mw, r.provider, r.at, r.key+".middlewares", object, config.CodeUnknownMiddleware)
 	}
 	switch {
 	case r.cfg.Service == "" && m.isParent(r):
 	case r.cfg.Service == "" && r.provider == "file":
 		m.report(c, r.at, r.key, object, config.CodeUnknownService, "the router names no service", "add service", config.Error)
 	case r.cfg.Service != "":
-		if text, hint, bad := missing(m, m.services, r.cfg.Service, r.provider); bad {
-			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, text, hint, config.Error)
-		}
+		named(m, c, m.services, r.cfg.Service, r.provider, r.at, r.key+".service", object, config.CodeUnknownService)
 		if m.off(r.cfg.Service) {
 			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, r.cfg.Service+" is not switched on",
 				"add "+config.SwitchOf(r.cfg.Service), config.Error)
 		}
 	}
 	for _, p := range r.cfg.ParentRefs {
-		if text, hint, bad := missing(m, m.routers, p, r.provider); bad {
-			m.report(c, r.at, r.key+".parentRefs", object, config.CodeInvalidValue, text, hint, config.Error)
-		}
+		named(m, c, m.routers, p, r.provider, r.at, r.key+".parentRefs", object, config.CodeInvalidValue)
 	}
 	m.entryPoints(c, r.cfg.EntryPoints, r.at, r.key, object)
 	if t := r.cfg.TLS; t != nil {
@@ -259,14 +279,10 @@ func (m *model) tcpRouter(c *Checker, r *owned[*config.TCPRouter]) {
 	object := "tcp router " + r.name
 	m.entryPoints(c, r.cfg.EntryPoints, r.at, r.key, object)
 	for _, mw := range r.cfg.Middlewares {
-		if text, hint, bad := missing(m, m.tcpMiddle, mw, r.provider); bad {
-			m.report(c, r.at, r.key+".middlewares", object, config.CodeUnknownMiddleware, text, hint, config.Error)
-		}
+		named(m, c, m.tcpMiddle, mw, r.provider, r.at, r.key+".middlewares", object, config.CodeUnknownMiddleware)
 	}
 	if r.cfg.Service != "" {
-		if text, hint, bad := missing(m, m.tcpServices, r.cfg.Service, r.provider); bad {
-			m.report(c, r.at, r.key+".service", object, config.CodeUnknownService, text, hint, config.Error)
-		}
+		named(m, c, m.tcpServices, r.cfg.Service, r.provider, r.at, r.key+".service", object, config.CodeUnknownService)
 	}
 	if t := r.cfg.TLS; t != nil {
 		m.tls(c, t.CertResolver, t.Options, r.provider, r.at, r.key, object)
@@ -306,9 +322,7 @@ func (m *model) tls(c *Checker, resolver, options, provider string, at func(stri
 		m.report(c, at, key+".tls.certResolver", object, config.CodeUnknownResolver, fmt.Sprintf("there is no certificate resolver %q", resolver), hint, config.Error)
 	}
 	if options != "" && options != "default" {
-		if text, hint, bad := missing(m, m.tlsOptions, options, provider); bad {
-			m.report(c, at, key+".tls.options", object, config.CodeUnknownTLSOptions, text, hint, config.Error)
-		}
+		named(m, c, m.tlsOptions, options, provider, at, key+".tls.options", object, config.CodeUnknownTLSOptions)
 	}
 }
 
@@ -319,18 +333,18 @@ func (m *model) middleware(c *Checker, w *owned[*config.Middleware]) {
 	}
 	if ch := w.cfg.Chain; ch != nil {
 		for _, n := range ch.Middlewares {
-			if text, hint, bad := missing(m, m.middlewares, n, w.provider); bad {
-				m.report(c, w.at, w.key+".chain.middlewares", object, config.CodeUnknownMiddleware, text, hint, config.Error)
-			}
+			named(m, c, m.middlewares, n, w.provider, w.at, w.key+".chain.middlewares", object, config.CodeUnknownMiddleware)
 			if n == strings.Split(w.name, "@")[0] || n == w.name {
 				m.report(c, w.at, w.key+".chain.middlewares", object, config.CodeLoop, "the chain contains itself", "", config.Error)
 			}
 		}
 	}
 	if e := w.cfg.Errors; e != nil && e.Service != "" {
-		if text, hint, bad := missing(m, m.services, e.Service, w.provider); bad {
-			m.report(c, w.at, w.key+".errors.service", object, config.CodeUnknownService, text, hint, config.Error)
-		}
+		named(m, c, m.services, e.Service, w.provider, w.at, w.key+".errors.service", object, config.CodeUnknownService)
+	}
+	for _, n := range sortedKeys(w.cfg.Plugin) {
+		m.report(c, w.at, w.key+".plugin."+n, object, config.CodeUnsupported, "plugins are not supported; routers that use this one are closed",
+			config.PluginRemedy(n), config.Error)
 	}
 	if kinds := setKinds(w.cfg); len(kinds) != 1 {
 		text := "has no kind: nothing would be done"
@@ -347,9 +361,7 @@ func (m *model) service(c *Checker, s *owned[*config.Service]) {
 		return
 	}
 	ref := func(key, name string) {
-		if text, hint, bad := missing(m, m.services, name, s.provider); bad {
-			m.report(c, s.at, s.key+key, object, config.CodeUnknownService, text, hint, config.Error)
-		}
+		named(m, c, m.services, name, s.provider, s.at, s.key+key, object, config.CodeUnknownService)
 	}
 	if w := s.cfg.Weighted; w != nil {
 		for i, child := range w.Services {
@@ -368,9 +380,7 @@ func (m *model) service(c *Checker, s *owned[*config.Service]) {
 	}
 	if lb := s.cfg.LoadBalancer; lb != nil {
 		if lb.ServersTransport != "" {
-			if text, hint, bad := missing(m, m.transports, lb.ServersTransport, s.provider); bad {
-				m.report(c, s.at, s.key+".loadBalancer.serversTransport", object, config.CodeUnknownTransport, text, hint, config.Error)
-			}
+			named(m, c, m.transports, lb.ServersTransport, s.provider, s.at, s.key+".loadBalancer.serversTransport", object, config.CodeUnknownTransport)
 		}
 		if s.provider == "file" {
 			m.servers(c, s, lb, object)

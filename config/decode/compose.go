@@ -24,15 +24,22 @@ type ComposeService struct {
 	Labels  []ComposeValue
 	Command []ComposeValue
 	Env     []ComposeValue
+	// Entrypoint is what runs instead of the image's program; Health is the test of a health check.
+	Entrypoint, Health []ComposeValue
 	// Networks are keys of networks; without any the service is in "default".
 	Networks []ComposeValue
 	Ports    []string
 	Expose   []string
-	Volumes  []string
+	// Volumes are the places of volumes, configs and secrets in the container.
+	Volumes []string
 }
 
-// ComposeValue is a text with its place. Key is set for labels and variables.
-type ComposeValue struct{ Key, Value, Where string }
+// ComposeValue is a text with its place. Key is set for labels and variables; Listed tells that
+// both were one text of a list, where compose replaces variables in the key too.
+type ComposeValue struct {
+	Key, Value, Where string
+	Listed            bool
+}
 
 // ParseCompose reads a compose file. Variables are not replaced. The error is an *Error.
 func ParseCompose(name string, data []byte) (*Compose, error) {
@@ -50,7 +57,11 @@ func ParseCompose(name string, data []byte) (*Compose, error) {
 	if nets := root.child("networks", false); nets != nil {
 		for _, n := range nets.kids {
 			c.Networks[n.key] = ""
-			if real := n.child("name", false); real != nil {
+			real := n.child("name", false)
+			if x := n.child("external", false); real == nil && x != nil { // as files of version 2 and 3.0 have it
+				real = x.child("name", false)
+			}
+			if real != nil {
 				c.Networks[n.key] = real.value
 			}
 		}
@@ -82,6 +93,12 @@ func composeService(n *node) ComposeService {
 			s.Env = pairs(k)
 		case "command":
 			s.Command = words(k)
+		case "entrypoint":
+			s.Entrypoint = words(k)
+		case "healthcheck":
+			if t := k.child("test", false); t != nil {
+				s.Health = words(t)
+			}
 		case "networks":
 			s.Networks = keys(k)
 		case "ports":
@@ -90,21 +107,48 @@ func composeService(n *node) ComposeService {
 			for _, e := range k.kids {
 				s.Expose = append(s.Expose, e.value)
 			}
-		case "volumes":
-			for _, v := range k.kids {
-				if t := v.child("target", false); t != nil {
-					s.Volumes = append(s.Volumes, t.value)
-					continue
-				}
-				if parts := strings.Split(v.value, ":"); len(parts) > 1 {
-					s.Volumes = append(s.Volumes, parts[1])
-				} else {
-					s.Volumes = append(s.Volumes, v.value)
-				}
-			}
+		case "volumes", "configs", "secrets":
+			s.Volumes = append(s.Volumes, targets(k)...)
 		}
 	}
 	return s
+}
+
+// targets are the places that volumes, configs or secrets have in the container.
+func targets(n *node) []string {
+	var out []string
+	for _, v := range n.kids {
+		target := v.child("target", false)
+		switch {
+		case target != nil:
+			out = append(out, target.value)
+		case v.kind != scalar:
+		case n.key == "volumes":
+			out = append(out, volumeTarget(v.value))
+		case n.key == "configs":
+			out = append(out, "/"+v.value)
+		}
+	}
+	return out
+}
+
+// volumeTarget is the second part of SOURCE:TARGET:MODE. A source may be a variable with a colon
+// of its own.
+func volumeTarget(v string) string {
+	depth, from := 0, 0
+	for i, r := range v {
+		switch {
+		case r == '{':
+			depth++
+		case r == '}':
+			depth--
+		case r == ':' && depth == 0 && from > 0:
+			return v[from:i]
+		case r == ':' && depth == 0:
+			from = i + 1
+		}
+	}
+	return v[from:]
 }
 
 // pairs reads a map, or a list of "key=value".
@@ -113,25 +157,61 @@ func pairs(n *node) []ComposeValue {
 	for _, k := range n.kids {
 		if n.kind == list {
 			key, value, _ := strings.Cut(k.value, "=")
-			out = append(out, ComposeValue{key, value, k.place()})
+			out = append(out, ComposeValue{Key: key, Value: value, Where: k.place(), Listed: true})
 			continue
 		}
-		out = append(out, ComposeValue{k.key, k.value, k.place()})
+		out = append(out, ComposeValue{Key: k.key, Value: k.value, Where: k.place()})
 	}
 	return out
 }
 
-// words reads a list, or a text taken apart at spaces.
+// words reads a list, or a text taken apart as a shell would.
 func words(n *node) []ComposeValue {
 	var out []ComposeValue
 	if n.kind == scalar {
-		for f := range strings.FieldsSeq(n.value) {
-			out = append(out, ComposeValue{Value: strings.Trim(f, `"'`), Where: n.place()})
+		for _, w := range shellWords(n.value) {
+			out = append(out, ComposeValue{Value: w, Where: n.place()})
 		}
 	}
 	for _, k := range n.kids {
 		out = append(out, ComposeValue{Value: k.value, Where: k.place()})
 	}
+	return out
+}
+
+// shellWords takes a text apart at blanks outside of quotes, and takes quotes and backslashes off.
+func shellWords(text string) []string {
+	var out []string
+	var word strings.Builder
+	inWord, quote := false, byte(0)
+	end := func() {
+		if inWord {
+			out = append(out, word.String())
+		}
+		word.Reset()
+		inWord = false
+	}
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '\\' && quote != '\'' && i+1 < len(text):
+			i++
+			if text[i] != '\n' {
+				word.WriteByte(text[i])
+				inWord = true
+			}
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote, inWord = c, true
+		case quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
+			end()
+		default:
+			word.WriteByte(c)
+			inWord = true
+		}
+	}
+	end()
 	return out
 }
 

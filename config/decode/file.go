@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -40,23 +41,53 @@ func File(name string, data []byte, into any) ([]config.Problem, error) {
 	w := newWalker("file " + name)
 	_, w.static = into.(*config.Static)
 	w.tree(root, into)
-	w.soften()
+	w.soften(name, root, into)
 	if d, ok := into.(*config.Dynamic); ok {
 		w.failClosed(d)
 	}
-	return w.problems, nil
+	return w.told(), nil
 }
 
 // soften makes warnings of unknown keys at the top of a file, where people keep YAML
-// anchors and the like; the reference does not look at them.
-func (w *walker) soften() {
+// anchors and the like; the reference does not look at them. A file may be the static one and
+// the file provider's too; then each reading leaves the other's keys alone.
+func (w *walker) soften(name string, root *node, into any) {
+	static, isStatic := into.(*config.Static)
+	other, both := StaticKeys(), false
+	if isStatic {
+		other, both = DynamicKeys(), IsItsOwn(name, static)
+	} else if root != nil {
+		both = root.child("entryPoints", true) != nil || root.child("providers", true) != nil
+	}
 	for i := range w.problems {
 		p := &w.problems[i]
 		old := p.Code == config.CodeUnsupported && p.Text == removed("v2", "").text
-		if (p.Code == config.CodeUnknownKey || old) && !strings.Contains(p.Field, ".") {
-			p.Severity = config.Warning
+		if p.Code != config.CodeUnknownKey && !old || strings.Contains(p.Field, ".") {
+			continue
+		}
+		p.Severity = config.Warning
+		switch {
+		case !slices.ContainsFunc(other, func(k string) bool { return strings.EqualFold(k, p.Field) }):
+		case both:
+			p.Code = ""
+		case isStatic:
+			p.Text, p.Suggestion = "belongs to the dynamic configuration and is not used in the static file", "move it to a file that --providers.file reads"
+		default:
+			p.Text, p.Suggestion = "belongs to the static configuration and is not used here", "move it to the static file"
 		}
 	}
+}
+
+// told are the problems that are worth telling: soften takes the code from others.
+func (w *walker) told() []config.Problem {
+	return slices.DeleteFunc(w.problems, func(p config.Problem) bool { return p.Code == "" })
+}
+
+// IsItsOwn reports whether the static file with this name is what its file provider reads too,
+// or may be: it may have another directory in a container.
+func IsItsOwn(name string, s *config.Static) bool {
+	f := s.Providers
+	return f != nil && f.File != nil && f.File.Filename != "" && filepath.Base(f.File.Filename) == filepath.Base(name)
 }
 
 // tree fills the struct that into points to.

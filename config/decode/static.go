@@ -153,10 +153,10 @@ func (l *loader) fill(in input, root *node, s *config.Static) {
 		l.src.Values[path] = where
 	}
 	w.tree(root, s)
-	if strings.HasPrefix(in.place, "file ") {
-		w.soften()
+	if name, ok := strings.CutPrefix(in.place, "file "); ok {
+		w.soften(name, root, s)
 	}
-	l.problems = append(l.problems, w.problems...)
+	l.problems = append(l.problems, w.told()...)
 }
 
 // Place is where the key was given, or something below it, or the nearest group around it;

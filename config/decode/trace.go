@@ -20,8 +20,8 @@ func TraceFile(name string, data []byte, into any) (Places, []config.Problem, er
 	_, w.static = into.(*config.Static)
 	places := w.trace(func(n *node) string { return n.place() })
 	w.tree(root, into)
-	w.soften()
-	return places, w.problems, nil
+	w.soften(name, root, into)
+	return places, w.told(), nil
 }
 
 // TraceLabels is Labels and tells also which label gave each value.

@@ -188,7 +188,8 @@ func (w *walker) pointer(v reflect.Value, n *node, f *field) bool {
 		v.Set(p)
 		return true
 	}
-	if n.kind == scalar || n.given {
+	// The reference does not look at the value of a group that has keys: "--metrics --metrics.prometheus".
+	if idle := f != nil && !f.empty && len(n.kids) > 0; (n.kind == scalar || n.given) && !idle {
 		on, ok := w.isOn(n, elem, f)
 		switch {
 		case !ok && len(n.kids) == 0:
@@ -306,6 +307,9 @@ func (w *walker) unknown(l *level, n *node) {
 	near := Nearest(n.key, names)
 	if w.static {
 		if gone, ok := explain(append(w.path, n.key)); ok {
+			if n.kind == scalar && strings.EqualFold(n.value, "false") {
+				gone.hint = "leave it out"
+			}
 			w.problem(n, gone.code, gone.text, gone.hint)
 			return
 		}

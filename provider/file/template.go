@@ -3,6 +3,7 @@ package file
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"regexp"
 	"strings"
 	"text/template"
@@ -18,10 +19,20 @@ const maxGenerated = 16 << 20
 // render runs a file as a Go template with the functions of sprig, normalize and the
 // split of package strings. A file without "{{" is returned as it is.
 func render(name string, data []byte) ([]byte, *config.Problem) {
+	return Preview(name, data, nil)
+}
+
+// Preview gives what a file becomes as a template. With env, that function stands for the
+// environment of the process that will read the file.
+func Preview(name string, data []byte, env func(name string) string) ([]byte, *config.Problem) {
 	if !bytes.Contains(data, []byte("{{")) {
 		return data, nil
 	}
 	funcs := sprig.TxtFuncMap()
+	if env != nil {
+		funcs["env"] = env
+		funcs["expandenv"] = func(s string) string { return os.Expand(s, env) }
+	}
 	funcs["normalize"] = labels.Normalize
 	funcs["split"] = strings.Split
 	tpl, err := template.New("file").Funcs(funcs).Parse(string(data))

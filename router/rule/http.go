@@ -90,7 +90,7 @@ func buildHostRegexp(c *compiler, n *node, e *Expr) error {
 		return errAt(e.ArgPos[0], "write the name in punycode (xn--...)", "a pattern for host names must be ASCII")
 	}
 	if i := strings.IndexByte(e.Args[0], '{'); i == 0 || i > 0 && strings.HasPrefix(e.Args[0][i-1:], "^{") {
-		c.note(e.ArgPos[0], "write a plain regular expression such as `^[a-z]+[.]example[.]com$`", "{name:pattern} belongs to the v2 syntax")
+		c.note(e.ArgPos[0], "write a plain regular expression such as `^[a-z]+[.]example[.]com$`, or "+keepV2, "{name:pattern} belongs to the v2 syntax")
 	}
 	n.kind = hostRegexp
 	return c.pattern(n, e, 0, e.Args[0])
@@ -147,7 +147,7 @@ func (c *compiler) path(n *node, e *Expr, i int) error {
 	case strings.Contains(p, "//") || strings.Contains(p, "/./") || strings.Contains(p, "/../"):
 		c.note(e.ArgPos[i], "", "no path matches this: double slashes and dot segments are taken out before comparing")
 	case c.grammar.name == "v3" && strings.Contains(p, "{"):
-		c.note(e.ArgPos[i], "use PathRegexp", "braces are compared to the letter; {name:pattern} belongs to the v2 syntax")
+		c.note(e.ArgPos[i], "use PathRegexp, or "+keepV2, "braces are compared to the letter; {name:pattern} belongs to the v2 syntax")
 	case strings.Contains(p, "?"):
 		c.note(e.ArgPos[i], "add && Query(`name`, `value`)", "no path contains a question mark")
 	}

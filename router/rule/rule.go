@@ -7,6 +7,7 @@
 package rule
 
 import (
+	"errors"
 	"strings"
 )
 
@@ -84,7 +85,7 @@ func compile(text string, g, sibling, stranger *grammar) (*Rule, error) {
 	}
 	c := &compiler{rule: &Rule{text: text, expr: e}, grammar: g, sibling: sibling, stranger: stranger}
 	if err := c.build(&c.rule.root, e, false); err != nil {
-		return nil, err
+		return nil, c.older(err, e)
 	}
 	c.rule.keys = c.rule.root.uniqueKeys()
 	if c.rule.normal = e.String(); c.rule.normal == text {
@@ -92,6 +93,27 @@ func compile(text string, g, sibling, stranger *grammar) (*Rule, error) {
 	}
 	return c.rule, nil
 }
+
+// older tells in the error for a rule that is right in the v2 syntax how to go on with that.
+func (c *compiler) older(err error, e *Expr) error {
+	var re *Error
+	if (c.grammar != httpV3 && c.grammar != tcpV3) || !errors.As(err, &re) {
+		return err
+	}
+	old := &compiler{rule: &Rule{}, grammar: c.sibling, sibling: c.grammar, stranger: c.stranger}
+	if old.build(&old.rule.root, e, false) != nil {
+		return err
+	}
+	told := *re
+	if told.Suggestion != "" {
+		told.Suggestion += ", or "
+	}
+	told.Suggestion += keepV2
+	return &told
+}
+
+// keepV2 is the remedy for a rule that was written for the v2 syntax.
+const keepV2 = "set the router's ruleSyntax=v2, or --core.defaultRuleSyntax=v2 for all"
 
 // Text is the rule as written.
 func (r *Rule) Text() string { return r.text }
