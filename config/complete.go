@@ -25,21 +25,20 @@ func NewStatic() *Static {
 // SetDefaults sets both lanes, and read time-outs that count time without progress.
 func (s *Sluice) SetDefaults() { s.Lane, s.ReadTimeoutMode = "auto", "progress" }
 
-// Complete adds the entry points that the reference adds: "http" on :80 if none but
-// "traefik" is declared, and "traefik" on :8080 if something needs it.
+// Complete adds the entry points that the reference adds: "http" on :80 if none is
+// declared, and "traefik" on :8080 if something needs it.
 func (s *Static) Complete() {
 	if s.EntryPoints == nil {
 		s.EntryPoints = map[string]*EntryPoint{}
 	}
-	declared := len(s.EntryPoints)
-	if s.EntryPoints[InternalEntryPoint] != nil {
-		declared--
-	}
-	if declared == 0 {
+	if len(s.EntryPoints) == 0 {
 		s.addEntryPoint("http", ":80")
 	}
 	if s.EntryPoints[InternalEntryPoint] == nil && s.needsInternal() {
 		s.addEntryPoint(InternalEntryPoint, ":8080")
+	}
+	if s.Providers != nil && s.Providers.Swarm != nil && s.Providers.Swarm.RefreshSeconds <= 0 {
+		s.Providers.Swarm.RefreshSeconds = 15e9 // as the reference takes it
 	}
 	if s.Log == nil {
 		s.Log = &Log{}

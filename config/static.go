@@ -584,8 +584,9 @@ func (h *HostResolver) SetDefaults() { h.ResolvConfig, h.ResolvDepth = "/etc/res
 
 // CertificateResolver obtains certificates.
 type CertificateResolver struct {
-	ACME      *ACME          `json:"acme,omitempty"`
-	Tailscale map[string]any `json:"tailscale,omitempty"`
+	ACME *ACME `json:"acme,omitempty"`
+	// Tailscale is not supported; it is known so that this can be said.
+	Tailscale *struct{} `json:"tailscale,omitempty" cfg:"empty"`
 }
 
 // ACME obtains certificates by RFC 8555.

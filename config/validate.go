@@ -123,11 +123,28 @@ func (c *checker) entryPoint(name string, e *EntryPoint, names []string) {
 	if t := e.HTTP.TLS; t != nil && t.CertResolver != "" && c.s.CertificatesResolvers[t.CertResolver] == nil {
 		c.add(Warning, key+".http.tls.certResolver", CodeUnknownResolver, "", "there is no certificate resolver %q", t.CertResolver)
 	}
-	c.oneOf(key+".http.underscoreHeadersStrategy", e.HTTP.UnderscoreHeadersStrategy, false, "keep", "delete", "reject")
+	switch v := e.HTTP.UnderscoreHeadersStrategy; strings.ToLower(v) {
+	case "", "keep", "delete", "reject":
+	default:
+		c.add(Error, key+".http.underscoreHeadersStrategy", CodeInvalidValue, "write keep, delete or reject", "unknown value %q", v)
+	}
+	if h := e.HTTP2; h != nil {
+		c.natural(key+".http2.maxConcurrentStreams", h.MaxConcurrentStreams)
+		c.natural(key+".http2.maxDecoderHeaderTableSize", h.MaxDecoderHeaderTableSize)
+		c.natural(key+".http2.maxEncoderHeaderTableSize", h.MaxEncoderHeaderTableSize)
+	}
 	if e.HTTP3 != nil {
+		c.natural(key+".http3.advertisedPort", e.HTTP3.AdvertisedPort)
 		if network, _, err := SplitAddress(e.Address); err == nil && network == "udp" {
 			c.add(Error, key+".http3", CodeInvalidValue, "", "HTTP/3 needs a TCP entry point; the UDP port is opened beside it")
 		}
+	}
+}
+
+// natural refuses what the reference refuses for a number of HTTP/2 or 3: one below zero or above 31 bits.
+func (c *checker) natural(field string, n int) {
+	if n < 0 || n > 1<<31-1 {
+		c.add(Error, field, CodeInvalidValue, "", "%d is not a number from 0 to %d", n, 1<<31-1)
 	}
 }
 
@@ -234,21 +251,28 @@ func (c *checker) providers() {
 	}
 	if h := p.HTTP; h != nil {
 		if u, err := url.Parse(h.Endpoint); err != nil || u.Host == "" {
-			c.add(Error, "providers.http.endpoint", CodeInvalidValue, "write --providers.http.endpoint=http://host/path", "%q is no address", h.Endpoint)
+			c.add(Warning, "providers.http.endpoint", CodeInvalidValue, "write --providers.http.endpoint=http://host/path", "%q is no address", h.Endpoint)
 		}
 		if h.PollInterval <= 0 {
-			c.add(Error, "providers.http.pollInterval", CodeInvalidValue, "", "must be more than nothing")
+			c.add(Warning, "providers.http.pollInterval", CodeInvalidValue, "", "must be more than nothing; 5 seconds are taken")
 		}
+		c.caOptional("providers.http.tls", h.TLS)
 	}
 	if d := p.Docker; d != nil {
 		c.engine("providers.docker.endpoint", d.Endpoint)
 		c.hosts(d)
+		c.caOptional("providers.docker.tls", d.TLS)
 	}
 	if d := p.Swarm; d != nil {
 		c.engine("providers.swarm.endpoint", d.Endpoint)
-		if d.RefreshSeconds <= 0 {
-			c.add(Error, "providers.swarm.refreshSeconds", CodeInvalidValue, "", "must be more than nothing")
-		}
+		c.caOptional("providers.swarm.tls", d.TLS)
+	}
+}
+
+// caOptional refuses an option of Traefik v2 that forwardAuth alone still has.
+func (c *checker) caOptional(field string, t *ClientTLS) {
+	if t != nil && t.CAOptional != nil {
+		c.add(Error, field+".caOptional", CodeUnsupported, "leave it out: the server's CA is always checked", "was removed in Traefik v3")
 	}
 }
 
@@ -266,17 +290,43 @@ func (c *checker) engine(field, endpoint string) {
 func (c *checker) logs() {
 	if l := c.s.Log; l != nil {
 		c.oneOf("log.level", l.Level, true, "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "PANIC")
-		c.oneOf("log.format", l.Format, false, "common", "json")
+		c.oneOf("log.format", l.Format, true, "common", "json")
 		c.otlpLogs("log.otlp", l.OTLP)
 	}
 	a := c.s.AccessLog
 	if a == nil {
 		return
 	}
-	c.oneOf("accessLog.format", a.Format, false, "common", "genericCLF", "json")
+	c.oneOf("accessLog.format", a.Format, true, "common", "genericCLF", "json")
 	c.otlpLogs("accessLog.otlp", a.OTLP)
 	if f := a.Fields; f != nil {
-		c.oneOf("accessLog.fields.defaultMode", f.DefaultMode, false, "keep", "drop", "redact")
+		c.modes("accessLog.fields", f.DefaultMode, f.Names)
+		if h := f.Headers; h != nil {
+			c.modes("accessLog.fields.headers", h.DefaultMode, h.Names)
+		}
+		if q := f.QueryParameters; q != nil {
+			c.modes("accessLog.fields.queryParameters", q.DefaultMode, nil)
+		}
+	}
+	if f := a.Filters; f != nil {
+		for _, text := range f.StatusCodes {
+			if _, err := ParseStatusRanges([]string{text}); err != nil {
+				c.add(Warning, "accessLog.filters.statusCodes", CodeInvalidValue, "", "%v; it is not used", err)
+			}
+		}
+	}
+}
+
+// modes warns of modes of fields that are none.
+func (c *checker) modes(field, byDefault string, names map[string]string) {
+	c.oneOf(field+".defaultMode", byDefault, true, "keep", "drop", "redact")
+	listed := make([]string, 0, len(names))
+	for name := range names {
+		listed = append(listed, name)
+	}
+	sort.Strings(listed)
+	for _, name := range listed {
+		c.oneOf(field+".names."+name, names[name], true, "keep", "drop", "redact")
 	}
 }
 

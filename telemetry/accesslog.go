@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -29,7 +28,7 @@ type format struct {
 	keys, quoted [fieldCount]string
 }
 
-func newFormat(c *config.AccessLog) (*format, error) {
+func newFormat(c *config.AccessLog) *format {
 	f := &format{kind: c.Format}
 	switch {
 	case c.Format == "", strings.EqualFold(c.Format, formatCommon):
@@ -38,13 +37,10 @@ func newFormat(c *config.AccessLog) (*format, error) {
 		f.kind = formatGenericCLF
 	case strings.EqualFold(c.Format, formatJSON):
 		f.kind = formatJSON
-	default:
-		return nil, fmt.Errorf("accessLog.format: %q is not common, genericCLF or json", c.Format)
+	default: // as the reference; validation has warned
+		f.kind = formatCommon
 	}
-	var err error
-	if f.selection, err = newSelection(c.Fields); err != nil {
-		return nil, err
-	}
+	f.selection = newSelection(c.Fields)
 	if c.Fields != nil {
 		for name, m := range c.Fields.Names {
 			f.reason = f.reason || strings.EqualFold(name, "Reason") && strings.EqualFold(m, "keep")
@@ -54,7 +50,7 @@ func newFormat(c *config.AccessLog) (*format, error) {
 		f.keys[i] = `"` + name + `":`
 		f.quoted[i] = f.keys[i] + `"`
 	}
-	return f, nil
+	return f
 }
 
 // wants tells which header fields the format writes.

@@ -217,35 +217,55 @@ func TestFilters(t *testing.T) {
 		{config.AccessLogFilters{StatusCodes: []string{"404", "500-599"}}, Record{Status: 301}, false},
 		{config.AccessLogFilters{RetryAttempts: true, StatusCodes: []string{"599"}}, Record{Status: 200, Retries: 1}, true},
 		{config.AccessLogFilters{RetryAttempts: true, StatusCodes: []string{"599"}}, Record{Status: 200}, false},
+		{config.AccessLogFilters{StatusCodes: []string{"5xx", "404"}}, Record{Status: 404}, true},
+		{config.AccessLogFilters{StatusCodes: []string{"5xx", "404"}}, Record{Status: 500}, false},
+		{config.AccessLogFilters{StatusCodes: []string{"5xx", "599-500"}}, Record{Status: 200}, true}, // nothing is left
 		{config.AccessLogFilters{MinDuration: 200e6}, Record{Duration: 200e6}, false},
 		{config.AccessLogFilters{MinDuration: 200e6}, Record{Duration: 201e6}, true},
 	}
 	for i, tt := range tests {
-		f, err := newFilter(&tt.filters)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := newFilter(&tt.filters)
 		if got := f.keeps(&tt.record); got != tt.kept {
 			t.Errorf("%d: kept %v, want %v", i, got, tt.kept)
 		}
 	}
 }
 
-func TestBadOptionsAreRefused(t *testing.T) {
-	for name, change := range map[string]func(*config.AccessLog){
-		"format":         func(c *config.AccessLog) { c.Format = "xml" },
-		"mode":           func(c *config.AccessLog) { c.Fields.DefaultMode = "hide" },
-		"name":           func(c *config.AccessLog) { c.Fields.Names = map[string]string{"ClientHost": "no"} },
-		"header mode":    func(c *config.AccessLog) { c.Fields.Headers.DefaultMode = "x" },
-		"status":         func(c *config.AccessLog) { c.Filters.StatusCodes = []string{"5xx"} },
-		"reversed range": func(c *config.AccessLog) { c.Filters.StatusCodes = []string{"599-500"} },
-		"file":           func(c *config.AccessLog) { c.FilePath = "/dev/null/x/access.log" },
-	} {
+// TestUnknownWordsAreDefaults: the reference logs on with its defaults, and so do we.
+func TestUnknownWordsAreDefaults(t *testing.T) {
+	line := func(change func(*config.AccessLog)) string {
 		c := defaults()
 		change(c)
-		if _, err := New(Options{Static: &config.Static{AccessLog: c}}); err == nil {
-			t.Errorf("%s: no error", name)
+		var b []byte
+		r := sample()
+		return string(newFormat(c).append(b, &r, 1, &clock{}))
+	}
+	plain, asJSON := line(func(*config.AccessLog) {}), line(func(c *config.AccessLog) { c.Format = "json" })
+	for name, change := range map[string]func(*config.AccessLog){
+		"format": func(c *config.AccessLog) { c.Format = "xml" },
+		"mode":   func(c *config.AccessLog) { c.Fields.DefaultMode = "hide" },
+	} {
+		if got := line(change); got != plain {
+			t.Errorf("%s: %s, want %s", name, got, plain)
 		}
+	}
+	for name, change := range map[string]func(*config.AccessLog){
+		"mode":        func(c *config.AccessLog) { c.Fields.DefaultMode = "hide" },
+		"name":        func(c *config.AccessLog) { c.Fields.Names = map[string]string{"ClientHost": "no"} },
+		"header mode": func(c *config.AccessLog) { c.Fields.Headers.DefaultMode = "x" },
+	} {
+		got := line(func(c *config.AccessLog) { c.Format = "json"; change(c) })
+		if got != asJSON {
+			t.Errorf("%s: %s, want %s", name, got, asJSON)
+		}
+	}
+}
+
+func TestFileThatCannotBeIsRefused(t *testing.T) {
+	c := defaults()
+	c.FilePath = "/dev/null/x/access.log"
+	if _, err := New(Options{Static: &config.Static{AccessLog: c}}); err == nil {
+		t.Error("no error")
 	}
 }
 

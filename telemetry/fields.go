@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -83,18 +82,17 @@ const (
 
 const redactedText = "REDACTED"
 
-func parseMode(s string, byDefault mode) (mode, error) {
+// parseMode takes what it does not know as the default, as the reference does; validation has warned.
+func parseMode(s string, byDefault mode) mode {
 	switch strings.ToLower(s) {
-	case "":
-		return byDefault, nil
 	case "keep":
-		return keep, nil
+		return keep
 	case "drop":
-		return drop, nil
+		return drop
 	case "redact":
-		return redact, nil
+		return redact
 	}
-	return 0, fmt.Errorf("mode %q is not keep, drop or redact", s)
+	return byDefault
 }
 
 // named is a default mode with exceptions, whose names are in lower case.
@@ -103,18 +101,12 @@ type named struct {
 	names     map[string]mode
 }
 
-func newNamed(defaultMode string, byDefault mode, names map[string]string) (named, error) {
-	n := named{names: make(map[string]mode, len(names))}
-	var err error
-	if n.byDefault, err = parseMode(defaultMode, byDefault); err != nil {
-		return n, err
-	}
+func newNamed(defaultMode string, byDefault mode, names map[string]string) named {
+	n := named{byDefault: parseMode(defaultMode, byDefault), names: make(map[string]mode, len(names))}
 	for name, text := range names {
-		if n.names[strings.ToLower(name)], err = parseMode(text, keep); err != nil {
-			return n, fmt.Errorf("%s: %w", name, err)
-		}
+		n.names[strings.ToLower(name)] = parseMode(text, n.byDefault)
 	}
-	return n, nil
+	return n
 }
 
 // of returns the mode of name, in any case.
@@ -172,29 +164,22 @@ type selection struct {
 	query   named
 }
 
-func newSelection(c *config.AccessLogFields) (selection, error) {
+func newSelection(c *config.AccessLogFields) selection {
 	var s selection
 	if c == nil {
 		c = &config.AccessLogFields{}
 		c.SetDefaults()
 	}
-	fields, err := newNamed(c.DefaultMode, keep, c.Names)
-	if err != nil {
-		return s, fmt.Errorf("accessLog.fields: %w", err)
-	}
+	fields := newNamed(c.DefaultMode, keep, c.Names)
 	for i, name := range fieldNames() {
 		s.drops[i] = fields.dropped(name)
 	}
 	s.headers.byDefault = drop
 	if h := c.Headers; h != nil {
-		if s.headers, err = newNamed(h.DefaultMode, drop, h.Names); err != nil {
-			return s, fmt.Errorf("accessLog.fields.headers: %w", err)
-		}
+		s.headers = newNamed(h.DefaultMode, drop, h.Names)
 	}
 	if q := c.QueryParameters; q != nil {
-		if s.query, err = newNamed(q.DefaultMode, keep, q.Names); err != nil {
-			return s, fmt.Errorf("accessLog.fields.queryParameters: %w", err)
-		}
+		s.query = newNamed(q.DefaultMode, keep, q.Names)
 	}
-	return s, nil
+	return s
 }

@@ -18,22 +18,22 @@ type filter struct {
 
 type statusRange struct{ from, to int }
 
-func newFilter(c *config.AccessLogFilters) (filter, error) {
+// newFilter leaves out statuses that are none; validation has warned. Where no rule is left,
+// everything is logged.
+func newFilter(c *config.AccessLogFilters) filter {
 	if c == nil {
-		return filter{}, nil
+		return filter{}
 	}
 	f := filter{retries: c.RetryAttempts, minDuration: int64(c.MinDuration)}
 	for _, item := range c.StatusCodes {
 		for text := range strings.SplitSeq(item, ",") {
-			r, err := parseStatusRange(strings.TrimSpace(text))
-			if err != nil {
-				return filter{}, fmt.Errorf("accessLog.filters.statusCodes: %w", err)
+			if r, err := parseStatusRange(strings.TrimSpace(text)); err == nil {
+				f.statuses = append(f.statuses, r)
 			}
-			f.statuses = append(f.statuses, r)
 		}
 	}
 	f.any = f.retries || f.minDuration > 0 || len(f.statuses) > 0
-	return f, nil
+	return f
 }
 
 // parseStatusRange reads "404" or "500-599".

@@ -75,12 +75,8 @@ func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
 		}
 		out = p.file
 	}
-	switch strings.ToLower(c.Format) {
-	case "", "common":
+	if !strings.EqualFold(c.Format, "json") { // an unknown format too; validation has warned
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.RFC3339, NoColor: c.NoColor || c.FilePath != ""}
-	case "json":
-	default:
-		return nil, fmt.Errorf("log.format: %q is not common or json", c.Format)
 	}
 	p.level.Store(int32(level))
 	p.gate = &gate{out: out, level: &p.level}

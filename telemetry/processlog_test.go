@@ -63,10 +63,11 @@ func TestProcessLogDefaultsAndErrors(t *testing.T) {
 	if out.Len() != 0 {
 		t.Errorf("the default level was not taken: %s", &out)
 	}
-	for _, c := range []config.Log{{Format: "xml"}, {FilePath: "/dev/null/x"}} {
-		if _, err := NewProcessLog(&c, &out); err == nil {
-			t.Errorf("%+v was taken", c)
-		}
+	if _, err = NewProcessLog(&config.Log{Format: "xml"}, &out); err != nil {
+		t.Errorf("a wrong format stopped the program: %v", err)
+	}
+	if _, err := NewProcessLog(&config.Log{FilePath: "/dev/null/x"}, &out); err == nil {
+		t.Error("a file that cannot be was taken")
 	}
 }
 

@@ -67,9 +67,7 @@ func (h *Hub) Prepare(s *config.Static) (apply, discard func(), err error) {
 func (h *Hub) readAccessLog(c *config.AccessLog, next, was *settings) (err error) {
 	next.logInternals = c.AddInternals
 	next.logTCP = c.Sluice != nil && c.Sluice.TCP
-	if next.format, err = newFormat(c); err != nil {
-		return err
-	}
+	next.format = newFormat(c)
 	if f := c.Fields; f != nil {
 		for name, m := range f.Names {
 			if strings.EqualFold(m, "redact") {
@@ -77,15 +75,11 @@ func (h *Hub) readAccessLog(c *config.AccessLog, next, was *settings) (err error
 			}
 		}
 	}
-	if next.filter, err = newFilter(c.Filters); err != nil {
-		return err
-	}
+	next.filter = newFilter(c.Filters)
 	if c.OTLP != nil && h.collector != nil {
 		whole := *c
 		whole.Format = formatJSON
-		if next.sent, err = newFormat(&whole); err != nil {
-			return err
-		}
+		next.sent = newFormat(&whole)
 		if !c.DualOutput {
 			next.format = nil // as in the reference: it is sent instead of written
 			return nil

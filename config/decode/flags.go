@@ -84,7 +84,7 @@ func parseFlags(args []string) (settings []setting, configFile *string, problems
 		}
 		if len(arg) < 2 || arg[0] != '-' {
 			hint := ""
-			if i > 0 && strings.HasPrefix(args[i-1], "-") {
+			if i > 0 && strings.HasPrefix(args[i-1], "-") && !strings.Contains(args[i-1], "=") {
 				hint = "write " + args[i-1] + "=" + arg
 			}
 			bad("", fmt.Sprintf("the word %q belongs to no flag", clip(arg)), hint)

@@ -46,7 +46,7 @@ func TestStaticSources(t *testing.T) {
 		{name: "api on 8080", args: []string{"--api.insecure", "--entrypoints.web.address=:81"}, want: map[string]string{"web": ":81", "traefik": ":8080"}},
 		{name: "ping on 8080", args: []string{"--ping"}, want: map[string]string{"http": ":80", "traefik": ":8080"}},
 		{name: "ping elsewhere", args: []string{"--ping", "--ping.entrypoint=http"}, want: map[string]string{"http": ":80"}},
-		{name: "only the internal one", args: []string{"--entrypoints.traefik.address=:9"}, want: map[string]string{"http": ":80", "traefik": ":9"}},
+		{name: "only the internal one", args: []string{"--entrypoints.traefik.address=:9"}, want: map[string]string{"traefik": ":9"}},
 		{name: "environment", env: []string{"TRAEFIK_ENTRYPOINTS_WEB_ADDRESS=:82", "TRAEFIK_SERVICE_HOST=x", "SLUICE_PORT=1"}, want: map[string]string{"web": ":82"}},
 		{name: "our environment", env: []string{"SLUICE_ENTRYPOINTS_WEB_ADDRESS=:82", "SLUICE_LANE=handler"}, want: map[string]string{"web": ":82"}},
 		{name: "flags before environment", args: []string{"--entrypoints.web.address=:81"}, env: []string{"TRAEFIK_ENTRYPOINTS_OTHER_ADDRESS=:82"},
@@ -66,6 +66,16 @@ func TestStaticSources(t *testing.T) {
 			warnings: "unknown_entry_point entryPoints.web.http.redirections.entryPoint.to; declared: web\n" +
 				"unknown_entry_point certificatesResolvers.le.acme.httpChallenge.entryPoint; declared: web\n" +
 				"invalid_value log.level; one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC\n"},
+		{name: "what the reference starts with", args: []string{"--entrypoints.web.address=:1", "--log.format=xml", "--accesslog.format=xml", "--accesslog.filters.statuscodes=5xx,404",
+			"--accesslog.fields.names.ClientHost=hide", "--accesslog.fields.headers.defaultmode=no", "--providers.http.endpoint=nowhere", "--providers.http.pollinterval=0",
+			"--providers.swarm.refreshseconds=0"}, want: map[string]string{"web": ":1"},
+			warnings: "invalid_value providers.http.endpoint; write --providers.http.endpoint=http://host/path\n" +
+				"invalid_value providers.http.pollInterval\n" +
+				"invalid_value log.format; one of common, json\n" +
+				"invalid_value accessLog.format; one of common, genericCLF, json\n" +
+				"invalid_value accessLog.fields.names.ClientHost; one of keep, drop, redact\n" +
+				"invalid_value accessLog.fields.headers.defaultMode; one of keep, drop, redact\n" +
+				"invalid_value accessLog.filters.statusCodes\n"},
 		{name: "observability", args: []string{"--entrypoints.web.address=:1", "--entrypoints.web.observability.traceverbosity=loud", "--tracing.globalattributes.a=b",
 			"--accesslog.otlp=true", "--metrics.influxdb2.org=o"}, want: map[string]string{"web": ":1"},
 			warnings: "invalid_value entryPoints.web.observability.traceVerbosity; one of minimal, detailed\n" +
@@ -122,6 +132,13 @@ func TestStaticErrors(t *testing.T) {
 		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.forwardedheaders.trustedips=10.0.0.0/99"}, want: "neither an address nor a range"},
 		{args: []string{"--providers.docker.swarmmode=true"}, want: "write --providers.swarm=true"},
 		{args: []string{"--pilot.token=x"}, want: "removed in Traefik v3"},
+		{args: []string{"--providers.docker.tls.caoptional=true"}, want: "removed in Traefik v3; leave it out"},
+		{args: []string{"--providers.http.endpoint=http://a/", "--providers.http.tls.caoptional=false"}, want: "removed in Traefik v3; leave it out"},
+		{args: []string{"--certificatesresolvers.le.tailscale"}, want: "the Tailscale resolver is not supported; use acme"},
+		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http2.maxconcurrentstreams=-1"}, want: "-1 is not a number from 0"},
+		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http2.maxdecoderheadertablesize=99999999999"}, want: "99999999999 is not a number"},
+		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http3.advertisedport=-1"}, want: "-1 is not a number from 0"},
+		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http.underscoreheadersstrategy=drop"}, want: "write keep, delete or reject"},
 		{args: []string{"--experimental.http3=true"}, want: "entryPoints.NAME.http3"},
 		{args: []string{"--providers.marathon=true"}, want: "removed"},
 		{args: []string{"--metrics.influxdb=true"}, want: "removed"},
