@@ -94,7 +94,7 @@ func TestOptionsByHost(t *testing.T) {
 	}
 	problems := m.Update(cfg, map[string]map[string]string{
 		"websecure": {
-			"a.test": "old@file", "*.s.test": "strict@file", "bad.test": "bad@file", "odd.test": "odd@file", "none.test": "none@file",
+			"a.test": "old@file", "*.s.test": "strict@file", "bad.test": "bad@file", "gone.test": "gone@file", "odd.test": "odd@file", "none.test": "none@file",
 		},
 		"admin": {"x.s.test": "old@file"},
 	}, now)
@@ -120,8 +120,10 @@ func TestOptionsByHost(t *testing.T) {
 	if _, err := handshake(t, m, "none.test", nil); err == nil {
 		t.Fatal("TLS below the lowest version")
 	}
-	if _, err := handshake(t, m, "bad.test", nil); err == nil {
-		t.Fatal("broken options were replaced by weaker ones")
+	for _, host := range []string{"bad.test", "gone.test"} {
+		if _, err := handshake(t, m, host, nil); err == nil {
+			t.Fatalf("%s: options that cannot be used were replaced by weaker ones", host)
+		}
 	}
 	// The same host may have other options on another entry point.
 	info := &tls.ClientHelloInfo{ServerName: "x.s.test"}

@@ -271,11 +271,8 @@ func (m *Manager) ConfigFor(entryPoint string) func(*tls.ClientHelloInfo) (*tls.
 	return func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		s := m.snap.Load()
 		name := s.at[entryPoint].of(canonical(h.ServerName))
-		t, known := s.options[name]
-		if !known {
-			t = s.options[Default]
-		}
-		if t == nil {
+		t := s.options[name]
+		if t == nil { // broken, or not there: never weaker ones in their place
 			return nil, fmt.Errorf("tls options %s cannot be used", name)
 		}
 		return t, nil
