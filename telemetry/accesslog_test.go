@@ -80,7 +80,7 @@ func TestCommonLines(t *testing.T) {
 			c.Fields.DefaultMode = "drop"
 			c.Fields.Names = map[string]string{"RouterName": "keep", "ClientHost": "redact"}
 		}, nil, `- - - [-] "- - -" - - "-" "-" - "a@file" "-" 0ms`},
-		{"WebSocket", nil, func(r *Record) { r.Status, r.Upgrade, r.ResponseBytes = 101, "websocket", 99 },
+		{"WebSocket", nil, func(r *Record) { r.Status, r.Protocol, r.ResponseBytes = 101, WebSocket, 99 },
 			`127.0.0.1 - - ` + stamp + ` "GET /x?q=1 HTTP/1.1" 101 0 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},
 		{"quote in the target", nil, func(r *Record) { r.Target = "/\"x" },
 			`127.0.0.1 - - ` + stamp + ` "GET /%22x HTTP/1.1" 200 5 "-" "-" 1 "a@file" "http://127.0.0.1:8081" 7ms`},

@@ -172,6 +172,6 @@ func (f *family) send(out chan<- prometheus.Metric, c *collector, g *group) {
 	}
 }
 
-func (k *totalKey) labels(methods [10]string, protocols [3]string) []string {
+func (k *totalKey) labels(methods [10]string, protocols [protocolCount]string) []string {
 	return append([]string{strconv.Itoa(int(k.code)), methods[k.method], protocols[k.protocol]}, k.owner.labels()...)
 }

@@ -37,14 +37,19 @@ func methodIndex(m string) uint8 {
 	return 9
 }
 
-func protocolNames() [3]string { return [3]string{"http", "websocket", "sse"} }
+// Protocol is what a request speaks over HTTP, as metrics tell requests apart.
+type Protocol uint8
 
-func protocolIndex(r *Record) uint8 {
-	switch {
-	case r.Upgrade != "" && foldEqual(r.Upgrade, "websocket"):
-		return 1
-	case r.EventStream:
-		return 2
-	}
-	return 0
+// The protocols. A call of gRPC counts by its own status, not by that of HTTP.
+const (
+	PlainHTTP Protocol = iota
+	WebSocket
+	EventStream
+	GRPCWeb
+	GRPC
+	protocolCount
+)
+
+func protocolNames() [protocolCount]string {
+	return [protocolCount]string{"http", "websocket", "sse", "grpc-web", "grpc"}
 }

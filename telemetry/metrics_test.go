@@ -70,7 +70,7 @@ func TestSeriesOfKnownTraffic(t *testing.T) {
 	loop.Request(&redirected)
 	secure := sample()
 	secure.TLSVersion, secure.TLSCipher = tls.VersionTLS13, tls.TLS_AES_128_GCM_SHA256
-	secure.Upgrade, secure.Status, secure.OriginStatus = "WebSocket", 101, 101
+	secure.Protocol, secure.Status, secure.OriginStatus = WebSocket, 101, 101
 	loop.Request(&secure)
 	lost := sample()
 	lost.Router, lost.Service, lost.ServerURL, lost.Status, lost.OriginStatus, lost.Reason = "", "", "", 404, 0, "no_router"
@@ -309,7 +309,7 @@ func TestNamesOfMethodsAndProtocols(t *testing.T) {
 	if methods[methodIndex("get")] != otherMethod || !slices.Contains(methods[:], "TRACE") {
 		t.Error("methods are case-sensitive")
 	}
-	if p := protocolNames()[protocolIndex(&Record{EventStream: true})]; p != "sse" {
-		t.Error(p)
+	if names := protocolNames(); names[EventStream] != "sse" || names[GRPC] != "grpc" || names[GRPCWeb] != "grpc-web" {
+		t.Error(names)
 	}
 }

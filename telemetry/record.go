@@ -34,10 +34,10 @@ type Record struct {
 
 	// Method, Host, Target and Proto as sent: "GET", "a.test:80", "/x?q=1", "HTTP/1.1".
 	Method, Host, Target, Proto string
-	// Upgrade is the protocol of an upgrade request ("websocket"), or "".
-	Upgrade string
-	// EventStream is set where the request accepts exactly text/event-stream.
-	EventStream bool
+	// Protocol is what the request speaks over HTTP. GRPCStatus is the status of a call of
+	// gRPC: the field Grpc-Status, 2 (unknown) where there is none.
+	Protocol   Protocol
+	GRPCStatus uint8
 
 	// TLSVersion and TLSCipher are those of crypto/tls.ConnectionState; zero without TLS.
 	TLSVersion, TLSCipher uint16

@@ -68,20 +68,31 @@ type kind uint64
 
 func kindOf(r *Record) kind {
 	k := kind(uint16(r.Status)) | kind(uint16(r.OriginStatus))<<16 |
-		kind(methodIndex(r.Method))<<32 | kind(protocolIndex(r))<<40
+		kind(methodIndex(r.Method))<<32 | kind(r.Protocol)<<40
 	if r.reached() {
 		k |= reachedBit
+	}
+	if r.Protocol >= GRPCWeb {
+		k |= kind(r.GRPCStatus) << 49
 	}
 	return k
 }
 
 const reachedBit kind = 1 << 48
 
-func (k kind) code() int16       { return int16(k) }
-func (k kind) originCode() int16 { return int16(k >> 16) }
-func (k kind) method() uint8     { return uint8(k >> 32) }
-func (k kind) protocol() uint8   { return uint8(k >> 40) }
-func (k kind) reached() bool     { return k&reachedBit != 0 }
+func (k kind) code() int16        { return int16(k) }
+func (k kind) originCode() int16  { return int16(k >> 16) }
+func (k kind) method() uint8      { return uint8(k >> 32) }
+func (k kind) protocol() Protocol { return Protocol(k >> 40) }
+func (k kind) reached() bool      { return k&reachedBit != 0 }
+
+// label is the label "code" of a request with an HTTP status: for calls of gRPC theirs.
+func (k kind) label(status int16) int16 {
+	if k.protocol() >= GRPCWeb {
+		return int16(k >> 49)
+	}
+	return status
+}
 
 // tlsOf packs version and cipher suite.
 func tlsOf(r *Record) uint32 { return uint32(r.TLSVersion)<<16 | uint32(r.TLSCipher) }

@@ -46,9 +46,10 @@ func (o *owner) labels() []string {
 }
 
 type totalKey struct {
-	owner            owner
-	code             int16
-	method, protocol uint8
+	owner    owner
+	code     int16
+	method   uint8
+	protocol Protocol
 }
 
 type requestKey struct {
@@ -155,7 +156,7 @@ func (s *sums) addSemantic(c *cell, whole, share []uint64) {
 }
 
 func (g *group) add(h *Hub, c *cell, o owner, code int16, sum int64, hist []uint64) {
-	key := totalKey{owner: o, code: code, method: c.kind.method(), protocol: c.kind.protocol()}
+	key := totalKey{owner: o, code: c.kind.label(code), method: c.kind.method(), protocol: c.kind.protocol()}
 	g.requests[requestKey{key, cutLabels(c.labels, len(h.headerLabels))}] += c.n
 	t := g.totals[key]
 	if t == nil {

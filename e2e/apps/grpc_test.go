@@ -178,13 +178,14 @@ http:
 type grpcLab struct {
 	clear, tls, two *lab
 	web, websecure  string
+	metrics         string
 }
 
 func startGRPC(t *testing.T, env []string) *grpcLab {
 	some := httptest.NewTLSServer(nil)
 	cert := some.TLS.Certificates[0]
 	some.Close()
-	g := &grpcLab{clear: startLab(t, nil), two: startLab(t, nil), tls: startLab(t, &cert), web: testnet.FreeAddr(t), websecure: testnet.FreeAddr(t)}
+	g := &grpcLab{clear: startLab(t, nil), two: startLab(t, nil), tls: startLab(t, &cert), web: testnet.FreeAddr(t), websecure: testnet.FreeAddr(t), metrics: testnet.FreeAddr(t)}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "routes.yml")
 	routes := strings.NewReplacer("@clear", g.clear.addr, "@tls", g.tls.addr, "@two", g.two.addr).Replace(grpcFile)
@@ -192,7 +193,8 @@ func startGRPC(t *testing.T, env []string) *grpcLab {
 		t.Fatal(err)
 	}
 	edge := start(t, dir, env, binary, "--providers.file.filename="+file, "--entrypoints.web.address="+g.web,
-		"--entrypoints.websecure.address="+g.websecure, "--entrypoints.websecure.http.tls=true")
+		"--entrypoints.websecure.address="+g.websecure, "--entrypoints.websecure.http.tls=true",
+		"--entrypoints.metrics.address="+g.metrics, "--metrics.prometheus.entrypoint=metrics")
 	edge.up(t, g.web)
 	edge.up(t, g.websecure)
 	return g

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +46,33 @@ func TestGRPC(t *testing.T) {
 		}
 		t.Run("answers of the edge", func(t *testing.T) { ownAnswers(t, g) })
 		t.Run("health", func(t *testing.T) { healthOf(t, g) })
+		t.Run("series", func(t *testing.T) { seriesOf(t, g) })
+	})
+}
+
+// seriesOf checks that calls count by the status of gRPC, which stands in the trailers or, for
+// an answer without messages, in the head.
+func seriesOf(t *testing.T, g *grpcLab) {
+	testnet.Eventually(t, 20*time.Second, func() error {
+		resp, err := http.Get("http://" + g.metrics + "/metrics")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		page, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return err
+		}
+		for _, code := range []codes.Code{codes.OK, codes.FailedPrecondition, codes.Aborted, codes.Unimplemented} {
+			series := fmt.Sprintf("traefik_service_requests_total{code=\"%d\",method=\"POST\",protocol=\"grpc\",service=\"clear@file\"}", code)
+			if !strings.Contains(string(page), series) {
+				return fmt.Errorf("no series %s", series)
+			}
+		}
+		if strings.Contains(string(page), `code="200",method="POST",protocol="grpc"`) {
+			return errors.New("a call counts by the status of HTTP")
+		}
+		return nil
 	})
 }
 

@@ -254,6 +254,8 @@ type Log struct {
 	StrippedPrefix string
 	// TraceID and SpanID are the numbers of the request's trace and of its first span.
 	TraceID, SpanID string
+	// GRPCStatus is the field Grpc-Status of the server's trailers, or "".
+	GRPCStatus string
 }
 
 type pending struct {

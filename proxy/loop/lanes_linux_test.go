@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/telemetry"
 )
 
 func ok(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }
@@ -178,7 +179,7 @@ func TestTunnel(t *testing.T) {
 		}
 		c.Close()
 		rec := ed.recs.wait(t, n+1)
-		if rec.Status != 101 || rec.OriginStatus != 101 || rec.Upgrade != "websocket" || rec.RequestBytes != int64(len(big)+6) || rec.ResponseBytes != int64(len(big)+12) || rec.Host != "a.test" || rec.Target != "/chat" {
+		if rec.Status != 101 || rec.OriginStatus != 101 || rec.Protocol != telemetry.WebSocket || rec.RequestBytes != int64(len(big)+6) || rec.ResponseBytes != int64(len(big)+12) || rec.Host != "a.test" || rec.Target != "/chat" {
 			t.Errorf("record %+v", rec)
 		}
 	}

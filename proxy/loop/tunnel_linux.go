@@ -53,7 +53,7 @@ func (l *loop) slim(cl *client) {
 	}
 	full := cl.ex
 	cl.ex = full.Slim()
-	cl.came.Method, cl.came.Upgrade = cl.ex.Req.Method, cl.ex.Req.Upgrade
+	cl.came.Method = cl.ex.Req.Method
 	cl.came.ForwardedFor = strings.Clone(cl.came.ForwardedFor)
 	l.putExchange(full)
 }

@@ -3,6 +3,9 @@
 package record
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/telemetry"
 )
@@ -10,19 +13,19 @@ import (
 // Arrival is what a record needs of a request as it came, from before ops and forwarding rules
 // change it. The zero value is ready to use.
 type Arrival struct {
-	Method, Upgrade, ForwardedFor string
-	eventStream                   bool
-	fields                        []telemetry.Header
+	Method, ForwardedFor string
+	protocol             telemetry.Protocol
+	fields               []telemetry.Header
 }
 
 // Note takes what is needed of req, whose peer is known. It keeps the strings of req, and
 // allocates only where w wants fields.
 func (a *Arrival) Note(req *exchange.Request, w *telemetry.Wants) {
-	a.Method, a.Upgrade = req.Method, req.Upgrade
+	a.Method = req.Method
 	if req.PeerTrusted {
 		a.ForwardedFor = req.Fields.Get("X-Forwarded-For")
 	}
-	a.eventStream = req.Fields.Get("Accept") == "text/event-stream"
+	a.protocol = protocolOf(req)
 	if !w.Request() {
 		return
 	}
@@ -31,6 +34,45 @@ func (a *Arrival) Note(req *exchange.Request, w *telemetry.Wants) {
 			a.fields = append(a.fields, telemetry.Header{Name: f.Name, Value: f.Value})
 		}
 	}
+}
+
+// protocolOf is what a request speaks, by the reference's order of looking.
+func protocolOf(req *exchange.Request) telemetry.Protocol {
+	const stream = "text/event-stream"
+	if exchange.EqualFold(req.Upgrade, "websocket") {
+		return telemetry.WebSocket
+	}
+	for accept := req.Fields.Get("Accept"); len(accept) >= len(stream); {
+		var one string
+		if one, accept, _ = strings.Cut(accept, ","); exchange.EqualFold(strings.TrimSpace(one), stream) {
+			return telemetry.EventStream
+		}
+	}
+	if req.Method != "POST" {
+		return telemetry.PlainHTTP // gRPC knows no other method
+	}
+	switch content := req.Fields.Get("Content-Type"); {
+	case strings.HasPrefix(content, "application/grpc-web"):
+		return telemetry.GRPCWeb
+	case strings.HasPrefix(content, "application/grpc"):
+		return telemetry.GRPC
+	}
+	return telemetry.PlainHTTP
+}
+
+// grpcStatus is how a call of gRPC ended. The status stands in the head of an answer
+// without messages, else in its trailers.
+func grpcStatus(ex *exchange.Exchange) uint8 {
+	const unknown, highest = 2, 16
+	text := ex.Resp.Fields.Get("Grpc-Status")
+	if text == "" {
+		text = ex.Log.GRPCStatus
+	}
+	n, err := strconv.ParseUint(text, 10, 8)
+	if err != nil || n > highest {
+		return unknown
+	}
+	return uint8(n)
 }
 
 // Reset makes a ready for another request and keeps the room of its fields.
@@ -57,7 +99,9 @@ func (a *Arrival) Fill(r *telemetry.Record, ex *exchange.Exchange, w *telemetry.
 	r.Peer, r.ForwardedFor, r.User = req.Peer, a.ForwardedFor, ex.Log.User
 	r.Method, r.Host, r.Target, r.Proto = a.Method, req.Host, req.Target, req.Proto
 	r.TraceID, r.SpanID = ex.Log.TraceID, ex.Log.SpanID
-	r.Upgrade, r.EventStream = a.Upgrade, a.eventStream
+	if r.Protocol = a.protocol; r.Protocol >= telemetry.GRPCWeb {
+		r.GRPCStatus = grpcStatus(ex)
+	}
 	if t := req.TLS; t != nil {
 		r.TLSVersion, r.TLSCipher = t.Version, t.CipherSuite
 		if len(t.PeerCertificates) > 0 {

@@ -14,7 +14,6 @@ func request(trusted bool) *exchange.Exchange {
 	ex := &exchange.Exchange{}
 	ex.Req.Method, ex.Req.Upgrade, ex.Req.PeerTrusted = "GET", "websocket", trusted
 	ex.Req.Fields.Add("X-Forwarded-For", "192.0.2.1")
-	ex.Req.Fields.Add("Accept", "text/event-stream")
 	return ex
 }
 
@@ -25,7 +24,6 @@ func TestFillTellsWhatCame(t *testing.T) {
 		a.Note(&ex.Req, nil)
 		ex.Req.Method, ex.Req.Upgrade = "POST", ""
 		ex.Req.Fields.Set("X-Forwarded-For", "192.0.2.1, 192.0.2.2")
-		ex.Req.Fields.Del("Accept")
 		ex.Route = &exchange.Route{Router: "r@file", Service: "weighted@file", NoMetrics: true}
 		ex.Backend.Endpoint, ex.Backend.Service = &exchange.Endpoint{URL: "http://a", Addr: "a:80"}, "child@file"
 		ex.Resp.Status = 200
@@ -34,8 +32,8 @@ func TestFillTellsWhatCame(t *testing.T) {
 		if trusted {
 			want = "192.0.2.1"
 		}
-		if r.Method != "GET" || r.Upgrade != "websocket" || !r.EventStream || r.ForwardedFor != want {
-			t.Errorf("trusted %v: %q %q %v %q", trusted, r.Method, r.Upgrade, r.EventStream, r.ForwardedFor)
+		if r.Method != "GET" || r.Protocol != telemetry.WebSocket || r.ForwardedFor != want {
+			t.Errorf("trusted %v: %q %v %q", trusted, r.Method, r.Protocol, r.ForwardedFor)
 		}
 		got := []string{r.Router, r.Service, r.Balancer, r.ServerURL, r.ServerAddr}
 		if !slices.Equal(got, []string{"r@file", "weighted@file", "child@file", "http://a", "a:80"}) || !r.NoMetrics {
@@ -47,12 +45,54 @@ func TestFillTellsWhatCame(t *testing.T) {
 	}
 }
 
+func TestProtocols(t *testing.T) {
+	for _, tt := range []struct {
+		method, upgrade, accept, content string
+		head, trailer                    string
+		want                             telemetry.Protocol
+		status                           uint8
+	}{
+		{method: "GET", want: telemetry.PlainHTTP},
+		{method: "GET", upgrade: "WebSocket", accept: "text/event-stream", want: telemetry.WebSocket},
+		{method: "GET", upgrade: "h2c", want: telemetry.PlainHTTP},
+		{method: "GET", accept: "text/event-stream", want: telemetry.EventStream},
+		{method: "POST", accept: "application/json, Text/Event-Stream ,*/*", want: telemetry.EventStream},
+		{method: "GET", accept: "text/event-stream;q=1", want: telemetry.PlainHTTP},
+		{method: "GET", accept: "text/html,application/xhtml+xml,*/*;q=0.8", want: telemetry.PlainHTTP},
+		{method: "POST", content: "application/grpc-web+proto", trailer: "0", want: telemetry.GRPCWeb},
+		{method: "POST", content: "application/grpc", trailer: "5", want: telemetry.GRPC, status: 5},
+		{method: "POST", content: "application/grpc+proto", head: "16", trailer: "5", want: telemetry.GRPC, status: 16},
+		{method: "POST", content: "application/grpc", want: telemetry.GRPC, status: 2},
+		{method: "POST", content: "application/grpc", trailer: "17", want: telemetry.GRPC, status: 2},
+		{method: "POST", content: "application/grpc", trailer: "-1", want: telemetry.GRPC, status: 2},
+		{method: "POST", content: "application/json", head: "0", want: telemetry.PlainHTTP},
+	} {
+		ex, a, r := &exchange.Exchange{}, record.Arrival{}, telemetry.Record{}
+		ex.Req.Method, ex.Req.Upgrade = tt.method, tt.upgrade
+		if tt.accept != "" {
+			ex.Req.Fields.Add("accept", tt.accept)
+		}
+		if tt.content != "" {
+			ex.Req.Fields.Add("content-type", tt.content)
+		}
+		a.Note(&ex.Req, nil)
+		if tt.head != "" {
+			ex.Resp.Fields.Add("grpc-status", tt.head)
+		}
+		ex.Log.GRPCStatus = tt.trailer
+		a.Fill(&r, ex, nil, 200)
+		if r.Protocol != tt.want || r.GRPCStatus != tt.status {
+			t.Errorf("%+v: protocol %d, status %d", tt, r.Protocol, r.GRPCStatus)
+		}
+	}
+}
+
 func TestArrivalIsUsedAgain(t *testing.T) {
 	ex, a, r := request(true), record.Arrival{}, telemetry.Record{}
 	a.Note(&ex.Req, nil)
 	a.Reset()
 	a.Fill(&r, &exchange.Exchange{}, nil, 0)
-	if r.Method+r.Upgrade+r.ForwardedFor != "" || r.EventStream {
+	if r.Method+r.ForwardedFor != "" || r.Protocol != telemetry.PlainHTTP {
 		t.Errorf("%+v", r)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/serve"
+	"github.com/sluice-edge/sluice/telemetry"
 )
 
 // script is a server that says exactly what it is told: each connection is given to do.
@@ -307,7 +308,7 @@ func TestUpgrade(t *testing.T) {
 	if string(rest) != "hello EARLY LATE" {
 		t.Errorf("%q", rest)
 	}
-	if r := e.rec.wait(t, 1)[0]; r.Status != 101 || r.Upgrade != "websocket" || r.RequestBytes != 10 || r.ResponseBytes != 16 {
+	if r := e.rec.wait(t, 1)[0]; r.Status != 101 || r.Protocol != telemetry.WebSocket || r.RequestBytes != 10 || r.ResponseBytes != 16 {
 		t.Errorf("%+v", r)
 	}
 }

@@ -103,7 +103,7 @@ func (r *recorder) Request(x *telemetry.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := *x
-	for _, s := range []*string{&c.Method, &c.Host, &c.Target, &c.Proto, &c.Reason, &c.Upgrade, &c.Router} {
+	for _, s := range []*string{&c.Method, &c.Host, &c.Target, &c.Proto, &c.Reason, &c.Router} {
 		*s = strings.Clone(*s)
 	}
 	r.list = append(r.list, c)

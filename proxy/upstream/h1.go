@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -339,6 +340,10 @@ func (t *talk) relay(f exchange.Framing, length int64) *Error {
 }
 
 func (t *talk) end(trailers *exchange.Fields) *Error {
+	if trailers != nil {
+		// Its bytes are those of a buffer that is used again.
+		t.call.Ex.Log.GRPCStatus = strings.Clone(trailers.Get("Grpc-Status"))
+	}
 	if err := t.call.Sink.End(trailers); err != nil {
 		return t.clientGone(err)
 	}

@@ -338,6 +338,7 @@ func (s *stream) relay(parent, ctx context.Context, resp *http.Response) *Error 
 		case err == io.EOF:
 			var tr exchange.Fields
 			addHeader(&tr, resp.Trailer)
+			s.call.Ex.Log.GRPCStatus = tr.Get("Grpc-Status")
 			if eerr := sink.End(&tr); eerr != nil {
 				return &Error{Reason: exchange.ClientGone, Err: eerr}
 			}
