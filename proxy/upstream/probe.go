@@ -60,8 +60,8 @@ func (Prober) Probe(ctx context.Context, ep *exchange.Endpoint, hc *config.Healt
 		return probeGRPC(ctx, ep, hc, u, dial)
 	}
 	tr := &http.Transport{
-		DisableKeepAlives: true,
-		TLSClientConfig:   ep.Transport.TLS.Clone(),
+		MaxIdleConnsPerHost: -1, // none is kept; the server need not be told
+		TLSClientConfig:     ep.Transport.TLS.Clone(),
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if ep.Network == "unix" || addr == hostPort(u) {
 				return dial(ctx)
@@ -117,16 +117,23 @@ func setProbeHeaders(req *http.Request, hc *config.HealthCheck) {
 	}
 }
 
-// probeURL is the server's URL with the check's scheme, port and path.
+// probeURL is the server's URL with the check's scheme, port and path; a path without a slash,
+// or none, is relative to the server's.
 func probeURL(ep *exchange.Endpoint, hc *config.HealthCheck) (*url.URL, error) {
 	u := &url.URL{Scheme: ep.Scheme, Host: ep.Host}
+	base := new(url.URL)
+	if ep.Network != "unix" {
+		if server, err := url.Parse(ep.URL); err == nil {
+			base = &url.URL{Scheme: "http", Host: "server", Path: server.Path, RawPath: server.RawPath, RawQuery: server.RawQuery}
+		}
+	}
 	if hc.Scheme != "" {
 		u.Scheme = strings.ToLower(hc.Scheme)
 	}
 	if hc.Port != 0 {
 		u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(hc.Port))
 	}
-	p, err := url.Parse(hc.Path)
+	p, err := base.Parse(hc.Path)
 	if err != nil {
 		return nil, err
 	}
