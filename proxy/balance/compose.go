@@ -163,7 +163,7 @@ func (g *group) choose(ex *exchange.Exchange) (int, bool) {
 		}
 		return best, false
 	}
-	return g.rot.children(g.names, g.weights, func(i int) bool { return g.up(i, ex.Now) }), false
+	return g.rot.children(g.weights, func(i int) bool { return g.up(i, ex.Now) }), false
 }
 
 // Pick implements exchange.Service.
@@ -258,13 +258,19 @@ func childUp(c Child, now int64) bool {
 // Pick implements exchange.Service. A main service whose servers all failed in this very
 // exchange counts as down too, so failover works without a health check.
 func (f *failover) Pick(ex *exchange.Exchange) (*exchange.Endpoint, exchange.Reason) {
+	ex.Backend.FailedOver = false
 	if childUp(f.main, ex.Now) {
 		if ep, why := f.main.Service.Pick(ex); ep != nil {
 			return ep, why
 		}
 	}
-	return f.fallback.Service.Pick(ex)
+	ep, why := f.fallback.Service.Pick(ex)
+	ex.Backend.FailedOver = ep == nil && f.lost(ex.Now)
+	return ep, why
 }
+
+// lost reports that the fallback is known to be down; its health is asked for with healthCheck only.
+func (f *failover) lost(now int64) bool { return f.checked && !childUp(f.fallback, now) }
 
 type failoverHandler struct {
 	*failover
@@ -273,11 +279,15 @@ type failoverHandler struct {
 
 // ServeHTTP passes the request to the main service, or to the fallback while it is down.
 func (f *failoverHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if childUp(f.main, time.Now().UnixNano()) {
+	now := time.Now().UnixNano()
+	switch {
+	case childUp(f.main, now):
 		f.mainH.ServeHTTP(w, r)
-		return
+	case f.lost(now):
+		refuse(w, r, exchange.NoServerUp)
+	default:
+		f.fallbackH.ServeHTTP(w, r)
 	}
-	f.fallbackH.ServeHTTP(w, r)
 }
 
 // Detach returns a context for work that goes on after the request, with a time limit.

@@ -169,3 +169,45 @@ func TestFailoverByStatus(t *testing.T) {
 		}
 	}
 }
+
+// With healthCheck a failover whose services are both down answers by itself; without, the
+// fallback does, whose health nobody asks for.
+func TestFailoverOfNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		hc     *config.ServiceHealth
+		errors *config.FailoverErrors
+		want   string
+	}{
+		"checked":            {&config.ServiceHealth{}, nil, "503 Service Unavailable\n"},
+		"checked, by status": {&config.ServiceHealth{}, &config.FailoverErrors{Status: []string{"500"}}, "503 Service Unavailable\n"},
+		"unchecked":          {nil, nil, "200 spare"},
+	} {
+		for _, r := range requests("GET", "") {
+			main, spare := &answering{name: "main", down: true}, &answering{name: "spare", down: true}
+			fo, err := NewBook(nil, Events{}).Begin().Failover("f", &config.Failover{HealthCheck: c.hc, Errors: c.errors}, main.child(), spare.child(), forward)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status, body := serve(fo.Handler, r); fmt.Sprintf("%d %s", status, body) != c.want {
+				t.Errorf("%s: %d %q", name, status, body)
+			}
+		}
+		b := NewBook(nil, Events{})
+		d := b.Begin()
+		x, _ := d.Service("x", balancer("http://x"), tr)
+		y, _ := d.Service("y", balancer("http://y"), tr)
+		fo, _ := d.Failover("f", &config.Failover{HealthCheck: c.hc}, Child{Service: x}, Child{Service: y}, nil)
+		x.eps[0].Down.Store(true)
+		y.eps[0].Down.Store(true)
+		ex := request()
+		ep, why := fo.Service.Pick(ex)
+		ex.Unavailable(why)
+		if want := map[bool]string{true: "Service Unavailable\n", false: "no available server\n"}[c.hc != nil]; ep != nil || string(ex.Body) != want {
+			t.Errorf("%s: %v, %q", name, ep, ex.Body)
+		}
+		y.eps[0].Down.Store(false)
+		if got := pick(fo.Service, ex); got != "http://y" || ex.Backend.FailedOver {
+			t.Errorf("%s: then %q", name, got)
+		}
+	}
+}

@@ -34,7 +34,13 @@ func newErrorFailover(cfg *config.FailoverErrors, f *failover, mainH, fallbackH 
 // ServeHTTP tries the main service, then the fallback. A body larger than the limit gets
 // 413, as in the reference: it could not be repeated.
 func (e *errorFailover) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !childUp(e.main, time.Now().UnixNano()) {
+	now := time.Now().UnixNano()
+	switch {
+	case childUp(e.main, now):
+	case e.lost(now):
+		refuse(w, r, exchange.NoServerUp)
+		return
+	default:
 		e.fallbackH.ServeHTTP(w, r)
 		return
 	}

@@ -53,8 +53,8 @@ func (r *rotation) forget(eps []*exchange.Endpoint) {
 	r.current = keep
 }
 
-// children is the same over named children; up tells which take part.
-func (r *rotation) children(names []string, weights []int, up func(i int) bool) int {
+// children is the same over child services; up tells which take part.
+func (r *rotation) children(weights []int, up func(i int) bool) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.current == nil {

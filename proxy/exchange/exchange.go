@@ -175,6 +175,9 @@ type Backend struct {
 	Owner Releaser
 	// Holder is set by a Pick that found no server but may find one soon.
 	Holder Holder
+	// FailedOver is set by a Pick that found neither the main service of a failover nor its
+	// fallback up.
+	FailedOver bool
 }
 
 // Holder is a service whose requests may wait while its server is being replaced.

@@ -23,7 +23,11 @@ func (ex *Exchange) Unavailable(r Reason) Verdict {
 	if r == NoReason {
 		r = NoServer
 	}
-	ex.Reply(http.StatusServiceUnavailable, r, "no available server\n")
+	text := "no available server\n"
+	if ex.Backend.FailedOver {
+		text = http.StatusText(http.StatusServiceUnavailable) + "\n" // the reference's failover words it so
+	}
+	ex.Reply(http.StatusServiceUnavailable, r, text)
 	ex.Resp.Fields.Add("X-Content-Type-Options", "nosniff")
 	if ex.Backend.Holder != nil || r == Waking {
 		ex.Resp.Fields.Add("Retry-After", retryAfter)
