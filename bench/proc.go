@@ -60,12 +60,12 @@ func start(logFile string, pin string, env []string, argv ...string) (*proc, err
 }
 
 // helper starts a sub-command of this very program.
-func helper(logFile, pin string, args ...string) (*proc, error) {
+func helper(logFile string, args ...string) (*proc, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return start(logFile, pin, nil, append([]string{self}, args...)...)
+	return start(logFile, "", nil, append([]string{self}, args...)...)
 }
 
 // stop ends the process and what it started.

@@ -146,13 +146,13 @@ func prepare(work string) error {
 // backends starts what a scenario needs behind the proxies; the last one is
 // the one that is measured.
 func backends(o *options, s spec) ([]*proc, error) {
-	b, err := helper(filepath.Join(o.work, "backend.log"), "", "backend", fmt.Sprint(backendPort), "2")
+	b, err := helper(filepath.Join(o.work, "backend.log"), "backend", fmt.Sprint(backendPort), "2")
 	if err != nil {
 		return nil, err
 	}
 	out := []*proc{b}
 	if s.backend == wsPort {
-		w, err := helper(filepath.Join(o.work, "ws.log"), "", "wsecho", fmt.Sprintf("127.0.0.1:%d", wsPort))
+		w, err := helper(filepath.Join(o.work, "ws.log"), "wsecho", fmt.Sprintf("127.0.0.1:%d", wsPort))
 		if err != nil {
 			return out, err
 		}

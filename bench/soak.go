@@ -67,7 +67,7 @@ func soak(args []string) error {
 }
 
 func (s *soakRun) backend(i int) (*proc, error) {
-	return helper(filepath.Join(s.dir, "backend.log"), "", "backend", fmt.Sprint(soakPorts[i]), "1")
+	return helper(filepath.Join(s.dir, "backend.log"), "backend", fmt.Sprint(soakPorts[i]), "1")
 }
 
 func (s *soakRun) start(binary, lane string) error {
@@ -81,7 +81,7 @@ func (s *soakRun) start(binary, lane string) error {
 	if err := replace(s.dir+"/dynamic.yml", config); err != nil {
 		return err
 	}
-	if _, err := helper(filepath.Join(s.dir, "ws.log"), "", "wsecho", fmt.Sprintf("127.0.0.1:%d", wsPort)); err != nil {
+	if _, err := helper(filepath.Join(s.dir, "ws.log"), "wsecho", fmt.Sprintf("127.0.0.1:%d", wsPort)); err != nil {
 		return err
 	}
 	var env []string

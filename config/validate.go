@@ -33,7 +33,7 @@ func SplitAddress(address string) (network, hostport string, err error) {
 		}
 		return "", "", fmt.Errorf("%q is no address; write \"host:port\" or \":port\"", address)
 	}
-	if _, err := net.LookupPort(network, port); err != nil {
+	if _, err := net.LookupPort(network, port); err != nil { //nolint:noctx // asks no server
 		return "", "", fmt.Errorf("%q: %q is no port", address, port)
 	}
 	return network, hostport, nil

@@ -123,7 +123,7 @@ func candidate(name string, info *config.RouterInfo, r *rule.Rule, s *rule.Subje
 		c.distance = 100
 		return c
 	}
-	held := 0
+	var held int
 	c.Matches, c.Failed, held = r.Explain(s)
 	c.distance = 4*len(c.Failed) - min(held, 3)
 	if c.Matches {

@@ -146,7 +146,7 @@ func (n notifier) say(lines ...string) {
 	if err != nil {
 		return
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_, _ = c.Write([]byte(strings.Join(lines, "\n")))
 }
 

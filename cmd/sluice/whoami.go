@@ -41,7 +41,7 @@ func (p *program) whoamiCommand() *cli.Command {
 }
 
 func (p *program) whoami(ctx context.Context, port int, name string, drain time.Duration) error {
-	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", ":"+strconv.Itoa(port))
 	if err != nil {
 		return err
 	}

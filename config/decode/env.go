@@ -45,8 +45,8 @@ func parseEnv(environ []string, read func(string) ([]byte, error)) (settings []s
 			continue
 		}
 		s := setting{path: path, full: strings.Join(path, "."), where: "environment " + name, value: value}
-		if t, _ := ls.typeAt(static, path); t == nil && read != nil && path[len(path)-1] == "file" {
-			if t, _ := ls.typeAt(static, path[:len(path)-1]); t != nil && deref(t).Kind() == reflect.String {
+		if t := ls.typeAt(static, path); t == nil && read != nil && path[len(path)-1] == "file" {
+			if t := ls.typeAt(static, path[:len(path)-1]); t != nil && deref(t).Kind() == reflect.String {
 				data, err := read(value)
 				if err != nil {
 					problems = append(problems, config.Problem{Source: "environment", Field: name, Code: config.CodeUnreadable,

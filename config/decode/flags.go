@@ -97,7 +97,7 @@ func parseFlags(args []string) (settings []setting, configFile *string, problems
 			continue
 		}
 		isFile := strings.EqualFold(name, "configFile")
-		t, _ := ls.typeAt(static, path)
+		t := ls.typeAt(static, path)
 		if !hasValue {
 			var next string
 			if i+1 < len(args) {

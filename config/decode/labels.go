@@ -154,7 +154,7 @@ func (w *walker) destination(key, lower string, ours bool, root, own *node) *nod
 // nearRoot warns of labels that are ignored and were probably meant for us.
 func (w *walker) nearRoot(key, lower string, ours bool) {
 	first, rest, deep := strings.Cut(lower, ".")
-	code, text, hint := "", "", ""
+	var code, text, hint string
 	var meant []string
 	switch {
 	case strings.HasPrefix(lower, "frontend.") || lower == "backend" || lower == "port" || lower == "protocol" || lower == "weight":

@@ -158,35 +158,35 @@ func deref(t reflect.Type) reflect.Type {
 	return t
 }
 
-// typeAt resolves a path from t by types alone: the type it ends at and the field that
-// holds it, or nil if there is no such path.
-func (ls levels) typeAt(t reflect.Type, path []string) (reflect.Type, *field) {
+// typeAt resolves a path from t by types alone: the type it ends at, or nil if there is no
+// such path.
+func (ls levels) typeAt(t reflect.Type, path []string) reflect.Type {
 	var f *field
 	for _, seg := range path {
 		t = deref(t)
 		switch t.Kind() {
 		case reflect.Struct:
 			if f = ls.of(t).find(seg, false); f == nil {
-				return nil, nil
+				return nil
 			}
 			t = f.typ
 		case reflect.Map:
 			t, f = t.Elem(), nil
 		case reflect.Slice:
 			if _, ok := position(seg); !ok {
-				return nil, nil
+				return nil
 			}
 			t, f = t.Elem(), nil
 		case reflect.Interface:
-			return t, f
+			return t
 		case reflect.String: // a name in a map may contain dots
 			if f != nil {
-				return nil, nil
+				return nil
 			}
-			return t, nil
+			return t
 		default:
-			return nil, nil
+			return nil
 		}
 	}
-	return t, f
+	return t
 }

@@ -105,7 +105,7 @@ func (w *walker) in(name string, f func() bool) bool {
 // in, nil within maps and lists.
 func (w *walker) fill(v reflect.Value, n *node, f *field) bool {
 	if n.kind == null {
-		return w.nothing(v, n, f)
+		return w.nothing(n, f)
 	}
 	t := v.Type()
 	if t.Kind() == reflect.Pointer {
@@ -149,7 +149,7 @@ func (w *walker) fill(v reflect.Value, n *node, f *field) bool {
 }
 
 // nothing handles a key without value in a file: it sets nothing, as in the reference.
-func (w *walker) nothing(v reflect.Value, n *node, f *field) bool {
+func (w *walker) nothing(n *node, f *field) bool {
 	if f != nil && f.empty {
 		w.problem(n, config.CodeInvalidValue, "has no value and switches nothing on", "write "+n.key+": {}")
 		w.problems[len(w.problems)-1].Severity = config.Warning

@@ -2,6 +2,7 @@ package testdocker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net/netip"
@@ -247,7 +248,7 @@ func (c *Container) Logs() string {
 		}
 		defer rc.Close()
 		_, err = stdcopy.StdCopy(&out, &out, rc)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return err

@@ -112,7 +112,7 @@ func (p *Provider) Run(ctx context.Context, out chan<- provider.Update) error {
 		if err != nil {
 			p.log.Warn().Err(err).Dur("every", pollEvery).Msg("files cannot be watched, asking regularly")
 		} else {
-			defer w.Close()
+			defer func() { _ = w.Close() }()
 			p.watcher, events, errs = w, w.Events, w.Errors
 		}
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // Constraints is an expression over labels that says which workloads a provider looks
-// at: Label(`key`, `value`), LabelRegex(`key`, `expression`), &&, ||, ! and parentheses.
+// at: Label(`key`, `value`), LabelRegex(`key`, `expression`), &&, ||, ! and parentheses. A
+// label that is not there is one without a value, as in the reference.
 // The zero value matches everything.
 type Constraints struct{ match func(map[string]string) bool }
 
@@ -86,7 +87,7 @@ func quotedLen(s string) int {
 	return len(s)
 }
 
-func (p *constraintParser) take() string { t := p.next(); p.peeked = false; return t }
+func (p *constraintParser) take() { p.next(); p.peeked = false }
 
 func (p *constraintParser) expect(tok string) error {
 	if got := p.next(); got != tok {
@@ -175,14 +176,14 @@ func (p *constraintParser) call() (matcher, error) {
 		return nil, err
 	}
 	if name == "Label" {
-		return func(l map[string]string) bool { v, ok := l[key]; return ok && v == value }, nil
+		return func(l map[string]string) bool { return l[key] == value }, nil
 	}
 	re, err := regexp.Compile(value)
 	if err != nil {
 		p.start = at
 		return nil, p.errorf("%v", err)
 	}
-	return func(l map[string]string) bool { v, ok := l[key]; return ok && re.MatchString(v) }, nil
+	return func(l map[string]string) bool { return re.MatchString(l[key]) }, nil
 }
 
 func (p *constraintParser) text() (string, error) {

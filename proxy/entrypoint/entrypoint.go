@@ -38,6 +38,9 @@ type Config struct {
 	Log      zerolog.Logger
 	// TLS gives the settings for a ClientHello. Nil: bytes that begin like TLS are taken as HTTP.
 	TLS func(*tls.ClientHelloInfo) (*tls.Config, error)
+	// ForRoutes reports whether handshakes of ACME's TLS challenges are for TCP routes too; nil
+	// means that they are not.
+	ForRoutes func() bool
 	// ReadTotal makes the read time-out bound whole requests, as in the reference.
 	ReadTotal bool
 	// ReasonHeader tells trusted peers that send X-Sluice-Reason the Reason of the edge's answers.
@@ -284,7 +287,10 @@ func (e *EntryPoint) Run() error {
 	e.mu.Unlock()
 	errs := make(chan error, len(ls)+len(h3))
 	for _, l := range ls {
-		go func() { errs <- e.accept(l) }()
+		go func() {
+			e.accept(l)
+			errs <- nil
+		}()
 	}
 	for _, h := range h3 {
 		go func() { errs <- h.Run() }()
@@ -296,13 +302,14 @@ func (e *EntryPoint) Run() error {
 	return err
 }
 
-func (e *EntryPoint) accept(l net.Listener) error {
+// accept takes connections until l is closed.
+func (e *EntryPoint) accept(l net.Listener) {
 	wait := time.Duration(0)
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			if e.closed.Load() || errors.Is(err, net.ErrClosed) {
-				return nil
+				return
 			}
 			// Out of descriptors, most likely: what is served now must end first.
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)

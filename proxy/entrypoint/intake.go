@@ -1,6 +1,7 @@
 package entrypoint
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -255,7 +256,8 @@ func (in *intake) give(t Taker, sc stream.Conn) bool {
 	return true
 }
 
-// acmeALPN is the protocol of ACME's TLS challenges (RFC 8737), which are not for routes.
+// acmeALPN is the protocol of ACME's TLS challenges (RFC 8737). They are for routes only
+// where nobody here answers them, or the entry point leaves them to its servers.
 const acmeALPN = "acme-tls/1"
 
 // secure handles a connection that begins with TLS: a TCP route, or HTTP after the handshake.
@@ -266,7 +268,7 @@ func (in *intake) secure(tcp TCP, sc *stream.Conn) bool {
 		if !in.hello(sc) {
 			return false
 		}
-		if !slices.Contains(sc.ALPN, acmeALPN) || e.cfg.EP.AllowACMEByPass {
+		if !slices.Contains(sc.ALPN, acmeALPN) || e.cfg.ForRoutes != nil && e.cfg.ForRoutes() {
 			if t := tcp.Match(sc); t != nil {
 				return in.give(t, *sc)
 			}
@@ -276,7 +278,7 @@ func (in *intake) secure(tcp TCP, sc *stream.Conn) bool {
 		return e.cfg.TLS == nil && in.http(nil)
 	}
 	tc := tls.Server(&stream.Replay{Conn: in.c.Conn, First: in.buf}, e.tls)
-	if err := tc.Handshake(); err != nil {
+	if err := tc.HandshakeContext(context.Background()); err != nil { // its time is bounded by the deadline
 		e.cfg.Log.Debug().Err(err).Stringer("client", in.c.Peer).Msg("TLS handshake ended")
 		return false
 	}

@@ -86,7 +86,7 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 	if bad == nil && req.Framing != exchange.NoBody {
 		l.body = src
 	}
-	cut := false
+	var cut bool
 	if bad != nil {
 		l.arrive()
 		ex.Reply(bad.Status, bad.Reason, badText(bad.Status))

@@ -72,7 +72,7 @@ func (b *Balancer) await() *Server {
 		if s == nil {
 			continue
 		}
-		if c, err := net.DialTimeout("tcp", s.Address, time.Until(end)); err == nil {
+		if c, err := net.DialTimeout("tcp", s.Address, time.Until(end)); err == nil { //nolint:noctx // it is bounded
 			_ = c.Close()
 			return s
 		}

@@ -118,7 +118,7 @@ func (r *Route) take(c *Conn, note *telemetry.Record) exchange.Reason {
 func (r *Route) serve(c *Conn, s *Server, note *telemetry.Record) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	client := net.Conn(c.Conn)
+	client := c.Conn
 	if r.Terminate != nil && c.TLS {
 		tc := tls.Server(&Replay{Conn: c.Conn, First: c.Buffered}, &tls.Config{GetConfigForClient: r.Terminate, MinVersion: tls.VersionTLS12})
 		_ = c.Conn.SetDeadline(time.Now().Add(handshakeTimeout))

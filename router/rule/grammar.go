@@ -205,8 +205,8 @@ func (c *compiler) suggest(e *Expr) string {
 	return "there are " + strings.Join(names, ", ")
 }
 
-func (c *compiler) note(pos int, suggestion, format string, args ...any) {
-	c.rule.notes = append(c.rule.notes, Note{Col: pos + 1, Text: fmt.Sprintf(format, args...), Suggestion: suggestion})
+func (c *compiler) note(pos int, suggestion, text string) {
+	c.rule.notes = append(c.rule.notes, Note{Col: pos + 1, Text: text, Suggestion: suggestion})
 }
 
 // Distance is the number of single-byte edits from a to b.

@@ -60,7 +60,7 @@ func (l *lease) read() (h held, err error) {
 		return h, err
 	}
 	if json.Unmarshal(b, &h) != nil {
-		return held{}, nil // written half by one that died: nobody's
+		return held{}, nil //nolint:nilerr // written half by one that died: nobody's
 	}
 	return h, nil
 }

@@ -112,13 +112,13 @@ func (plain) encode(key string, value []byte) ([]byte, error) {
 	}
 	var c certificate
 	if json.Unmarshal(value, &c) != nil {
-		return value, nil
+		return value, nil //nolint:nilerr // it is kept as it is
 	}
 	text := append(bytes.Clone(c.Certificate), c.Key...)
 	// What would not come back the same is kept as JSON.
 	back, err := toJSON(n, text)
 	if err != nil || !sameJSON(back, value) {
-		return value, nil
+		return value, nil //nolint:nilerr // it is kept as it is
 	}
 	return text, nil
 }

@@ -47,7 +47,7 @@ func Crash(t *testing.T, path string, open func(path string) (store.Store, error
 		t.Fatal(err)
 	}
 	for i := range 8 {
-		c := exec.Command(os.Args[0]) //nolint:gosec // this test itself
+		c := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this test itself
 		c.Env = append(os.Environ(), crashVariable+"="+path)
 		out, err := c.StdoutPipe()
 		if err != nil {

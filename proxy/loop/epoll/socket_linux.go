@@ -76,7 +76,8 @@ const (
 
 // bound returns a socket bound to a. Its options are inherited by the connections it accepts.
 func bound(a *net.TCPAddr, reuse bool) (int32, error) {
-	family, sa := syscall.AF_INET6, syscall.Sockaddr(nil)
+	family := syscall.AF_INET6
+	var sa syscall.Sockaddr
 	switch ip4 := a.IP.To4(); {
 	case ip4 != nil:
 		family, sa = syscall.AF_INET, &syscall.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip4)}
