@@ -313,8 +313,12 @@ func (c *compiler) problem(object, field, code string, sev config.Severity, text
 	c.seen[key] = true
 	_, name, _ := strings.Cut(object, " ")
 	p := providerOf(name)
+	source := "provider " + p
+	if p == "" { // an entry point's
+		source = "static configuration"
+	}
 	c.run.Problems = append(c.run.Problems, config.Problem{
-		Source: "provider " + p, Provider: p, Object: object, Field: field,
+		Source: source, Provider: p, Object: object, Field: field,
 		Code: code, Severity: sev, Text: text, Suggestion: suggestion,
 	})
 }
