@@ -79,7 +79,8 @@ func upgrades() []case_ {
 		{name: "upgrade in HTTP/1.0", send: []string{"GET / HTTP/1.0\r\nHost: $H\r\n" + up + "\r\n"}, want: "200 closed", seen: 1, hasNot: []string{"Upgrade"}},
 		{name: "upgrade of a post", send: []string{post(up+"Content-Length: 2\r\n", "hi")[0], "@answer", "hello", "@tunnel 5", "@half"}, say: []string{yes, "@echo"}, want: "101 closed", seen: 1, body: `tunnel "hello"`, has: []string{`body "hi" whole true`}},
 		{name: "upgrade without a route", send: []string{"GET / HTTP/1.1\r\nHost: nobody.test\r\n" + up + "\r\n"}, want: "404 open"},
-		{name: "upgrade to another protocol than asked", send: []string{get(up)[0], "@answer", "@half"}, say: []string{strings.ReplaceAll(yes, "echo", "other"), "@close"}, want: "101 closed", seen: 1},
+		{name: "upgrade to another protocol than asked", send: []string{get(up)[0], "@answer", "@half"}, say: []string{strings.ReplaceAll(yes, "echo", "other"), "@close"}, want: "502 closed", seen: 1},
+		{name: "upgrade to one of several", send: []string{strings.Replace(get(up)[0], "echo", "other/2, Echo", 1), "@answer", "hello", "@tunnel 5", "@half"}, say: []string{yes, "@echo"}, want: "101 closed", seen: 1, body: `tunnel "hello"`},
 		{name: "upgrade large both ways", send: []string{get(up)[0], "@answer", strings.Repeat("0123456789abcdef", 20_000), "@tunnel 320000", "@half"}, say: []string{yes, "@echo"}, want: "101 closed", seen: 1, body: "tunnel 320000 bytes"},
 	}
 }

@@ -15,8 +15,8 @@ const halfOpen = 10 * time.Second
 func (l *loop) switchProtocols(u *server, b []byte) {
 	cl := u.client
 	ex := cl.ex
-	if ex.Req.Upgrade == "" {
-		l.serverFailed(u, exchange.UpstreamBad) // not asked for
+	if !wire.Switched(ex) {
+		l.serverFailed(u, exchange.UpstreamBad)
 		return
 	}
 	cl.tally.originStatus = 101

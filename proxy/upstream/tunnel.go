@@ -13,8 +13,8 @@ import (
 // upgrade turns client and server into a tunnel after a 101 answer.
 func (t *talk) upgrade() (Result, *Error) {
 	ex, c := t.call.Ex, t.conn
-	if ex.Req.Upgrade == "" {
-		return Answered, &Error{Reason: exchange.UpstreamBad, Err: errors.New("101 without having asked for an upgrade")}
+	if !wire.Switched(ex) {
+		return Answered, &Error{Reason: exchange.UpstreamBad, Err: errors.New("101 for a protocol that was not asked for")}
 	}
 	if !t.uploaded() {
 		// RFC 9110 §7.8: the client's bytes are the body's until that has ended, and two must not read them.

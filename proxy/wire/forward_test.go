@@ -95,6 +95,8 @@ func TestForwarded(t *testing.T) {
 			append(own("a.test", "80", "http"), "Te: trailers")},
 		"websocket": {"GET / HTTP/1.1\nHost: a.test\nConnection: keep-alive, Upgrade\nUpgrade: websocket\nRange: x\n\n", &Forwarding{Hostname: "edge"}, secure,
 			slices.Concat([]string{"Range: x"}, own("a.test", "443", "wss"), []string{"Connection: Upgrade", "Upgrade: websocket"})},
+		"spelling of a websocket's fields": {"GET / HTTP/1.1\nHost: a.test\nconnection: upgrade\nupgrade: websocket\nsec-websocket-key: k\nSec-Websocket-Version: 13\nSEC-WEBSOCKET-PROTOCOL: p\nsec-websocket-extensions: e\nsec-websocket-other: o\nRange: x\n\n", &Forwarding{Hostname: "edge"}, nil,
+			slices.Concat([]string{"Sec-WebSocket-Key: k", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: p", "Sec-WebSocket-Extensions: e", "sec-websocket-other: o", "Range: x"}, own("a.test", "80", "ws"), []string{"Connection: Upgrade", "Upgrade: websocket"})},
 		"another upgrade": {"HEAD / HTTP/1.1\nHost: a.test\nConnection: Upgrade\nUpgrade: tcp\n\n", &Forwarding{Hostname: "edge"}, nil,
 			append(own("a.test", "80", "http"), "Connection: Upgrade", "Upgrade: tcp")},
 		"h2c dropped": {"HEAD / HTTP/1.1\nHost: a.test\nConnection: Upgrade, HTTP2-Settings\nHTTP2-Settings: x\nUpgrade: h2c\n\n", &Forwarding{Hostname: "edge"}, nil, own("a.test", "80", "http")},

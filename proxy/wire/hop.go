@@ -169,11 +169,28 @@ func OutgoingRequest(ex *exchange.Exchange) {
 		req.Fields.Set(HopsField, "0123456789"[h:h+1])
 	}
 	if req.Upgrade != "" {
+		websocketNames(&req.Fields)
 		req.Fields.Add("Connection", "Upgrade")
 		req.Fields.Add("Upgrade", req.Upgrade)
 	}
 	if !encoding {
 		req.Fields.Add("Accept-Encoding", "identity")
+	}
+}
+
+// websocketNames spells the fields of a WebSocket's handshake as RFC 6455 does: there are
+// servers that know them in that spelling only, and clients that send another.
+func websocketNames(fields *exchange.Fields) {
+	for i := range fields.Len() {
+		f := fields.At(i)
+		if len(f.Name) < 17 || !is(f.Name[:14], "sec-websocket-") {
+			continue
+		}
+		for _, name := range [...]string{"Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Sec-WebSocket-Accept"} {
+			if is(f.Name, name) {
+				f.Name = name
+			}
+		}
 	}
 }
 
@@ -206,6 +223,13 @@ func removeNamed(fields *exchange.Fields, list string) {
 		}
 		fields.Del(t)
 	}
+}
+
+// Switched reports whether a 101 answer switches to a protocol that the request asked for: no
+// server may choose another (RFC 9110 §7.8), and only the client knows how to go on.
+func Switched(ex *exchange.Exchange) bool {
+	asked := ex.Req.Upgrade
+	return asked != "" && (is(asked, ex.Resp.Upgrade) || hasToken(asked, ex.Resp.Upgrade))
 }
 
 // OutgoingResponse readies a server's answer for the client, before the response ops:
