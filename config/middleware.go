@@ -170,7 +170,7 @@ type Headers struct {
 	PermissionsPolicy               string `json:"permissionsPolicy,omitempty"`
 	// IsDevelopment leaves allowedHosts and STS out.
 	IsDevelopment bool `json:"isDevelopment,omitempty"`
-	// FeaturePolicy is deprecated in favour of PermissionsPolicy.
+	// FeaturePolicy has no effect any more; PermissionsPolicy has taken its place.
 	FeaturePolicy *string `json:"featurePolicy,omitempty"`
 }
 

@@ -53,7 +53,7 @@ func New(cfg *config.Headers, warn option.Warn) (exchange.Op, error) {
 
 // deprecatedOnly reports whether options are set that have no effect any more.
 func deprecatedOnly(cfg *config.Headers) bool {
-	return cfg.SSLRedirect != nil || cfg.SSLTemporaryRedirect != nil || cfg.SSLHost != nil || cfg.SSLForceHost != nil
+	return cfg.SSLRedirect != nil || cfg.SSLTemporaryRedirect != nil || cfg.SSLHost != nil || cfg.SSLForceHost != nil || cfg.FeaturePolicy != nil
 }
 
 func (h *headers) custom(cfg *config.Headers, warn option.Warn) error {

@@ -77,7 +77,7 @@ func TestSecurityFields(t *testing.T) {
 		CustomResponseHeaders: map[string]string{"X-Content-Type-Options": ""},
 	}
 	plain := []string{"x-frame-options: DENY", "x-xss-protection: 1; mode=block", "content-security-policy: default-src  'self'",
-		"content-security-policy-report-only: r", "referrer-policy: no-referrer", "permissions-policy: p=()", "feature-policy: camera 'none'"}
+		"content-security-policy-report-only: r", "referrer-policy: no-referrer", "permissions-policy: p=()"}
 	over := append(slices.Clone(plain), "public-key-pins: pin", "strict-transport-security: max-age=100; includeSubDomains; preload")
 	for _, c := range []struct {
 		name string

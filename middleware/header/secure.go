@@ -28,13 +28,11 @@ func newSecure(cfg *config.Headers, warn option.Warn) (*secure, error) {
 	for _, k := range slices.Sorted(maps.Keys(cfg.SSLProxyHeaders)) {
 		s.tlsProxy = append(s.tlsProxy, set{k, cfg.SSLProxyHeaders[k]})
 	}
-	if deprecatedOnly(cfg) {
+	if cfg.SSLRedirect != nil || cfg.SSLTemporaryRedirect != nil || cfg.SSLHost != nil || cfg.SSLForceHost != nil {
 		warn.Say("sslRedirect", "use the redirectScheme middleware", "sslRedirect, sslTemporaryRedirect, sslHost and sslForceHost have no effect any more")
 	}
-	feature := ""
 	if cfg.FeaturePolicy != nil {
-		feature = *cfg.FeaturePolicy
-		warn.Say("featurePolicy", "use permissionsPolicy", "is deprecated")
+		warn.Say("featurePolicy", "use permissionsPolicy", "has no effect any more")
 	}
 	for _, f := range []set{
 		{"X-Frame-Options", either(cfg.CustomFrameOptionsValue, cfg.FrameDeny, "DENY")},
@@ -43,7 +41,6 @@ func newSecure(cfg *config.Headers, warn option.Warn) (*secure, error) {
 		{"Content-Security-Policy", cfg.ContentSecurityPolicy},
 		{"Content-Security-Policy-Report-Only", cfg.ContentSecurityPolicyReportOnly},
 		{"Referrer-Policy", cfg.ReferrerPolicy},
-		{"Feature-Policy", feature},
 		{"Permissions-Policy", cfg.PermissionsPolicy},
 	} {
 		if err := add(&s.fields, f); err != nil {
