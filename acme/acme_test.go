@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-acme/lego/v4/certcrypto"
 	"github.com/go-acme/lego/v4/challenge"
 	"github.com/go-acme/lego/v4/challenge/dns01"
 	"github.com/rs/zerolog"
@@ -377,5 +378,33 @@ func TestStorageThatCannotBeUsedCostsItsResolver(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(broken); string(b) != "{{{ not json" {
 		t.Fatalf("the broken file was changed: %q", b)
+	}
+}
+
+// What the reference does without a resolver for, and what it replaces.
+func TestSettingsThatCannotBeMeant(t *testing.T) {
+	for name, c := range map[string]struct {
+		tune   func(*config.ACME)
+		usable bool
+		key    certcrypto.KeyType
+	}{
+		"no duration":       {tune: func(c *config.ACME) { c.CertificatesDuration = 0 }},
+		"short client time": {tune: func(c *config.ACME) { c.ClientTimeout = c.ClientResponseHeaderTimeout - 1 }},
+		"a key type":        {tune: func(c *config.ACME) { c.KeyType = "ec384" }, usable: true, key: certcrypto.EC384},
+		"no key type":       {tune: func(c *config.ACME) { c.KeyType = "" }, usable: true, key: certcrypto.RSA4096},
+		"unknown key type":  {tune: func(c *config.ACME) { c.KeyType = "EC521" }, usable: true, key: certcrypto.RSA4096},
+	} {
+		cfg := &config.ACME{}
+		cfg.SetDefaults()
+		cfg.Storage = filepath.Join(t.TempDir(), "acme.json")
+		c.tune(cfg)
+		m := New(t.Context(), Options{Resolvers: map[string]*config.ACME{"le": cfg}, Open: openAny, Log: zerolog.Nop()})
+		r := m.resolvers["le"]
+		if (r != nil) != c.usable || r != nil && r.keyType != c.key {
+			t.Errorf("%s: usable %v", name, r != nil)
+		}
+		if want := !c.usable || name == "unknown key type"; want != (len(m.Problems()) == 1) {
+			t.Errorf("%s: problems %v", name, m.Problems())
+		}
 	}
 }

@@ -25,7 +25,8 @@ import (
 	"github.com/sluice-edge/sluice/config"
 )
 
-// keyType reads the key type of certificates as the reference spells it.
+// keyType reads the key type of certificates as the reference spells it. Like there, one
+// that is not known gives RSA keys of 4096 bits; the error says so.
 func keyType(s string) (certcrypto.KeyType, error) {
 	switch strings.ToUpper(s) {
 	case "EC256":
@@ -39,7 +40,7 @@ func keyType(s string) (certcrypto.KeyType, error) {
 	case "RSA8192":
 		return certcrypto.RSA8192, nil
 	}
-	return "", fmt.Errorf("keyType %q is not EC256, EC384, RSA2048, RSA4096 or RSA8192", s)
+	return certcrypto.RSA4096, fmt.Errorf("keyType %q is not EC256, EC384, RSA2048, RSA4096 or RSA8192; RSA4096 is used", s)
 }
 
 // Variables by which users of the reference's older versions name a private CA, for every

@@ -7,6 +7,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,5 +131,32 @@ func TestCoverOfAnotherResolver(t *testing.T) {
 		if got := m.coveredBy(m.resolvers["le"], []string{"a.test"}, now); got != c.covers {
 			t.Errorf("%+v: covered %v", c, got)
 		}
+	}
+}
+
+// Certificates in hand may be good for the names together, as in the reference; one that
+// ends unless it is renewed, which nobody asks for, is not counted on.
+func TestCoverByCertificatesTogether(t *testing.T) {
+	m := bare(t, func(_ *config.ACME, o *Options) {
+		o.Covered = func(names []string) bool { return len(names) == 1 && names[0] == "file.test" }
+	})
+	r, now := m.resolvers["le"], time.Now()
+	hold := func(ends time.Duration, names ...string) {
+		leaf := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(ends - 90*24*time.Hour), NotAfter: now.Add(ends)}
+		r.certs.put(&held{names: names, pair: &tls.Certificate{Leaf: leaf}})
+	}
+	hold(80*24*time.Hour, "a.test")
+	hold(80*24*time.Hour, "*.w.test")
+	hold(20*24*time.Hour, "late.test")
+	for names, want := range map[string]bool{
+		"a.test x.w.test": true, "a.test file.test": true, "a.test x.w.test b.test": false, "a.test late.test": false, "late.test": true,
+	} {
+		if got := m.coveredBy(r, strings.Fields(names), now); got != want {
+			t.Errorf("%s: covered %v", names, got)
+		}
+	}
+	m.Want([]Request{want("late.test")}) // it is renewed
+	if !m.coveredBy(r, []string{"a.test", "late.test"}, now) {
+		t.Error("one that is renewed is not counted on")
 	}
 }

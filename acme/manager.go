@@ -105,10 +105,7 @@ func New(ctx context.Context, o Options) *Manager {
 	for _, n := range names {
 		cfg := o.Resolvers[n]
 		if err := m.open(ctx, n, cfg, stores); err != nil {
-			m.problems = append(m.problems, config.Problem{
-				Source: "certificates resolver " + n, Object: "resolver " + n, Code: config.CodeUnknownResolver,
-				Text: err.Error(), Severity: config.Error,
-			})
+			m.problem(n, config.Error, err)
 		}
 	}
 	for _, r := range m.resolvers {
@@ -120,10 +117,31 @@ func New(ctx context.Context, o Options) *Manager {
 	return m
 }
 
+func (m *Manager) problem(resolver string, sev config.Severity, err error) {
+	m.problems = append(m.problems, config.Problem{
+		Source: "certificates resolver " + resolver, Object: "resolver " + resolver, Code: config.CodeUnknownResolver,
+		Text: err.Error(), Severity: sev,
+	})
+}
+
+// sane says why a resolver's settings cannot be meant; the reference does without the resolver too.
+func sane(cfg *config.ACME) error {
+	switch {
+	case cfg.CertificatesDuration < 1:
+		return errors.New("certificatesDuration must be one hour at least")
+	case cfg.ClientTimeout < cfg.ClientResponseHeaderTimeout:
+		return errors.New("clientTimeout must not be less than clientResponseHeaderTimeout")
+	}
+	return nil
+}
+
 func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, stores map[string]store.Store) error {
+	if err := sane(cfg); err != nil {
+		return err
+	}
 	kt, err := keyType(cfg.KeyType)
 	if err != nil {
-		return err
+		m.problem(name, config.Warning, err)
 	}
 	ring, err := Keyring(cfg)
 	if err != nil {
@@ -287,9 +305,25 @@ func clean(d config.Domain) []string {
 	return out
 }
 
-// coveredBy reports whether any certificate in hand is good for all names, so that the
-// resolver that asks need not order one.
+// coveredBy reports whether certificates in hand are good for all names, one for all or
+// several together, so that the resolver that asks need not order one.
 func (m *Manager) coveredBy(by *resolver, names []string, now time.Time) bool {
+	if m.inHand(by, names, now) {
+		return true
+	}
+	if len(names) == 1 {
+		return false
+	}
+	for i := range names {
+		// One that this resolver no longer renews for anybody is not counted on (nil).
+		if !m.inHand(nil, names[i:i+1], now) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Manager) inHand(by *resolver, names []string, now time.Time) bool {
 	if m.opts.Covered != nil && m.opts.Covered(names) {
 		return true
 	}

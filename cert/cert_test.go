@@ -238,3 +238,34 @@ func TestManagedCertificatesAndChallenge(t *testing.T) {
 		t.Fatalf("challenge: %v %q", err, st.NegotiatedProtocol)
 	}
 }
+
+// A name that the default certificate is good for needs no other one, unless it is not
+// served for it.
+func TestCoverByTheDefaultCertificate(t *testing.T) {
+	now := time.Now()
+	m, err := NewManager(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cf, kf := pair(t, now.Add(-time.Hour), now.Add(time.Hour), "d.test", "*.w.test")
+	stores := map[string]*config.TLSStore{Default: {DefaultCertificate: &config.Certificate{CertFile: cf, KeyFile: kf}}}
+	certs := store(t, now, []string{"a.test"})
+	for name, c := range map[string]struct {
+		cfg   *config.TLS
+		names []string
+		want  bool
+	}{
+		"generated":          {&config.TLS{}, []string{"d.test"}, false},
+		"exact":              {&config.TLS{Stores: stores}, []string{"d.test"}, true},
+		"wildcard":           {&config.TLS{Stores: stores}, []string{"x.w.test", "*.w.test"}, true},
+		"two labels":         {&config.TLS{Stores: stores}, []string{"x.y.w.test"}, false},
+		"beside another":     {&config.TLS{Stores: stores, Certificates: certs}, []string{"a.test", "d.test"}, true},
+		"another is missing": {&config.TLS{Stores: stores}, []string{"a.test", "d.test"}, false},
+		"strict":             {&config.TLS{Stores: stores, Options: map[string]*config.TLSOptions{"s@file": {SNIStrict: true}}}, []string{"d.test"}, false},
+	} {
+		m.Update(c.cfg, nil, now)
+		if got := m.Covers(c.names); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

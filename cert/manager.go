@@ -41,11 +41,13 @@ type Manager struct {
 type pairFiles struct{ cert, key config.FileOrContent }
 
 type snapshot struct {
-	certs     *set
-	def       *tls.Certificate
-	generated []string               // names of the issued certificate that is the default, if any
-	options   map[string]*tls.Config // nil value: broken, handshakes are refused
-	at        map[string]hostOptions // by entry point
+	certs      *set
+	def        *tls.Certificate
+	ownDefault bool                   // def is configured
+	strict     bool                   // some options do without def
+	generated  []string               // names of the issued certificate that is the default, if any
+	options    map[string]*tls.Config // nil value: broken, handshakes are refused
+	at         map[string]hostOptions // by entry point
 }
 
 // hostOptions are names of TLS options by host.
@@ -104,7 +106,7 @@ func (m *Manager) update(cfg *config.TLS, hosts map[string]map[string]string, no
 			problems = append(problems, problem("store default", "defaultCertificate", err.Error(), config.Error))
 		}
 		if pair != nil {
-			s.def = pair
+			s.def, s.ownDefault = pair, true
 		}
 		if st.DefaultGeneratedCert != nil {
 			problems = append(problems, problem("store default", "defaultGeneratedCert", "defaultCertificate is set too and is used", config.Warning))
@@ -166,10 +168,14 @@ func (m *Manager) Refresh(now time.Time) bool {
 	return true
 }
 
-// Covers reports whether configured, valid certificates are good for all names.
+// Covers reports whether configured, valid certificates are good for all names, the default
+// one among them.
 func (m *Manager) Covers(names []string) bool {
 	s, now := m.snap.Load(), time.Now()
 	for _, n := range names {
+		if s.byDefault(n) && valid(s.def.Leaf, now) {
+			continue
+		}
 		c := s.certs.exact[n]
 		if c == nil {
 			c = s.certs.find(n)
@@ -182,6 +188,17 @@ func (m *Manager) Covers(names []string) bool {
 		}
 	}
 	return true
+}
+
+// byDefault reports whether the configured default certificate is served for a name and good
+// for it.
+func (s *snapshot) byDefault(name string) bool {
+	if !s.ownDefault || s.strict {
+		return false
+	}
+	_, rest, _ := strings.Cut(name, ".")
+	names := Names(s.def.Leaf)
+	return slices.Contains(names, name) || rest != "" && slices.Contains(names, "*."+rest)
 }
 
 func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {
@@ -209,6 +226,7 @@ func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {
 		}
 		live[k] = t
 		s.options[n] = t
+		s.strict = s.strict || o.SNIStrict
 		for field, text := range doubts(o, t) {
 			problems = append(problems, problem("tls options "+n, field, text, config.Error))
 		}
@@ -303,10 +321,10 @@ func (m *Manager) Config(name string) *tls.Config { return m.snap.Load().options
 //nolint:nilnil // see above
 func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
 	name := canonical(h.ServerName)
-	if f := m.challenge.Load(); f != nil && slices.Contains(h.SupportedProtos, "acme-tls/1") {
+	if slices.Contains(h.SupportedProtos, "acme-tls/1") {
 		// RFC 8737 §3: only the CA offers this protocol; a stranger learns nothing by it.
-		if c := (*f)(name); c != nil {
-			return c, nil
+		if f := m.challenge.Load(); f != nil {
+			return (*f)(name), nil
 		}
 		return nil, nil
 	}

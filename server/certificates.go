@@ -77,6 +77,16 @@ func (s *Server) wantCertificates(t *router.Table, cfg *config.Dynamic) {
 	s.acme.Load().Want(wants)
 }
 
+// usesTLSChallenge reports whether a resolver proves names by TLS-ALPN-01.
+func (s *Server) usesTLSChallenge() bool {
+	for _, r := range s.static.Load().CertificatesResolvers {
+		if r != nil && r.ACME != nil && r.ACME.TLSChallenge != nil {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Server) usesHTTPChallenge() bool { return len(httpChallengeEntryPoints(s.static.Load())) > 0 }
 
 // httpChallengeEntryPoints lists where HTTP-01 challenges are answered, sorted. An entry

@@ -108,6 +108,7 @@ func (s *Server) newEntryPoint(name string, ep *config.EntryPoint) (*entrypoint.
 		Dress: dress,
 		Name:  name, EP: ep, Hostname: s.hostname, Client: s.client, Records: s.hub, Wants: s.hub.Wants(),
 		Log: s.component("entrypoint"), TLS: s.certs.ConfigFor(name),
+		ForRoutes: func() bool { return ep.AllowACMEByPass || !s.usesTLSChallenge() },
 		Listeners: s.sockets.takeTCP(name), FinishHalfClosed: s.sluice().FinishHalfClosed,
 		ReadTotal:    s.sluice().ReadTimeoutMode == "total",
 		ReasonHeader: s.sluice().ReasonHeader == nil || *s.sluice().ReasonHeader,
