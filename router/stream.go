@@ -74,11 +74,12 @@ func (t *TCPTable) Route(c *stream.Conn) *stream.Route {
 	if c.TLS {
 		set = &t.tls
 	}
-	if set.size == 0 || c.TLS && t.https.has(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
+	web := c.TLS && !c.Postgres // HTTP may take it
+	if set.size == 0 || web && t.https.has(strings.ToLower(strings.TrimSuffix(c.SNI, "."))) {
 		return nil
 	}
 	r := set.find(c, t.pool)
-	if r == nil || c.TLS && r.catchAll && t.https.anyName {
+	if r == nil || web && r.catchAll && t.https.anyName {
 		return nil
 	}
 	return r.Route
