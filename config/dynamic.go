@@ -119,6 +119,9 @@ type LoadBalancer struct {
 	// Coming is set where no server is there yet, but a container that has been created and not
 	// started. Set by providers.
 	Coming bool `json:"-" cfg:"-"`
+	// Sick is set where all servers fail their health checks, or await them and are not waited
+	// for: no request is held up for them. Set by providers.
+	Sick bool `json:"-" cfg:"-"`
 	// Idle is set where the servers sleep while nobody asks for them. Set by providers.
 	Idle *Idle `json:"-" cfg:"-"`
 }

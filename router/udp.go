@@ -47,13 +47,13 @@ func (c *compiler) udpRouter(name string, cfg *config.UDPRouter) {
 	}
 	for _, ep := range cp.EntryPoints {
 		if e := c.in.EntryPoints[ep]; e == nil || !isUDP(e) {
-			text := fmt.Sprintf("entryPoint %q doesn't exist", ep)
+			text, remedy := fmt.Sprintf("entryPoint %q doesn't exist", ep), suggest(ep, c.in.EntryPoints)
 			if e != nil {
-				text = fmt.Sprintf("entryPoint %q is not for UDP", ep)
+				text, remedy = fmt.Sprintf("entryPoint %q is not for UDP", ep), "declare its address with /udp at the end"
 			}
 			info.Errors = append(info.Errors, text)
 			info.Status = config.StatusWarning
-			c.problem("udp router "+name, "entryPoints", config.CodeUnknownEntryPoint, config.Warning, text, suggest(ep, c.in.EntryPoints))
+			c.problem("udp router "+name, "entryPoints", config.CodeUnknownEntryPoint, config.Warning, text, remedy)
 		} else if !slices.Contains(info.Using, ep) {
 			info.Using = append(info.Using, ep)
 		}

@@ -291,7 +291,9 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 	c.model.add(c, provider, dyn, at)
 	if mentioned || extra.Enable != nil {
 		c.networks(f, s, extra, where, edge)
-		c.port(s, dyn, provider, source)
+		if i != edge { // the router's own ports are no service
+			c.port(s, dyn, provider, source)
+		}
 	}
 }
 

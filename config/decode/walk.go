@@ -324,6 +324,8 @@ func (w *walker) unknown(l *level, n *node) {
 		case near != "":
 			meant = near
 			hint = "did you mean " + respell(leaf, n, near) + "?"
+		case w.outer(n):
+			hint = "move it out of " + w.path[0] + ", to the top of the file"
 		case deep != "":
 			meant = deep
 			hint = "did you mean " + respell(leaf, n, deep) + "?"
@@ -333,6 +335,14 @@ func (w *walker) unknown(l *level, n *node) {
 		path := append(slices.Clip(w.path), strings.Split(meant, ".")...)
 		w.problemAt(append(path, leaf.below(n)...), leaf, config.CodeUnknownKey, fmt.Sprintf("unknown key %q", n.key), hint)
 	})
+}
+
+// outer reports whether the key stands one group too deep: "tls" below "http".
+func (w *walker) outer(n *node) bool {
+	if w.labels || w.static || len(w.path) != 1 {
+		return false
+	}
+	return slices.ContainsFunc(DynamicKeys(), func(k string) bool { return strings.EqualFold(k, n.key) })
 }
 
 // respell writes the full key of leaf with n's own part replaced.

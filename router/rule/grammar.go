@@ -130,7 +130,7 @@ func (c *compiler) lookup(e *Expr) (*matcher, error) {
 	}
 	for i, a := range e.Args {
 		if a == "" {
-			return nil, errAt(e.ArgPos[i], "", "%s has an empty value", m.name)
+			return nil, errAt(e.ArgPos[i], "give it one; a variable that is not set leaves nothing", "%s has an empty value", m.name)
 		}
 	}
 	return m, nil

@@ -53,6 +53,12 @@ func (c *compiler) checkHost(pos int, name string) {
 		return
 	}
 	switch {
+	case strings.Contains(name, "$"):
+		c.note(pos, `in a file write {{ env "NAME" }}`, "no request has this host: variables are not replaced here")
+	case strings.Contains(name, ","):
+		c.note(pos, "write Host(`a`) || Host(`b`)", "no request has this host: it contains a comma")
+	case strings.ContainsAny(name, "<>{}()'\""):
+		c.note(pos, "write the name alone", "no request has this host: it contains a character that names do not have")
 	case strings.HasPrefix(name, "["):
 		c.note(pos, "write the address without brackets", "no request has this host: addresses are compared without brackets")
 	case strings.Contains(name, ":"):
