@@ -9,6 +9,9 @@ LDFLAGS     = -s -w -X main.version=$(VERSION)
 # unless `make image TAGS=`; a plain build and `make up` have exec, httpreq and rfc2136.
 GOBUILD     = CGO_ENABLED=0 $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)'
 FUZZTIME   ?= 10s
+# Packages of `make unit` and `make race`, and tests of `make e2e`, where not all are wanted.
+PACKAGES   ?= $$($(GO) list ./... | grep -v '/e2e$$')
+RUN        ?= .
 # What the tests use beyond Go and the engine, as command:package or file:package pairs.
 PYTHON_LIB  = /usr/lib/python3/dist-packages
 TEST_TOOLS  = make:make redis-server:redis-server openssl:openssl chromium:chromium uvicorn:uvicorn $(foreach p,fastapi websockets socketio aiohttp,$(PYTHON_LIB)/$(p):python3-$(p))
@@ -49,10 +52,10 @@ test: ## Run every test: units, then end to end on the Docker engine
 	@$(MAKE) --no-print-directory -k unit e2e
 
 unit: ## Run the unit tests only (no engine needed)
-	$(GO) test -timeout 5m $$($(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -timeout 5m $(PACKAGES)
 
 e2e: build ## Run the end-to-end tests only (needs the engine: make setup)
-	SLUICE_REQUIRE_DOCKER=$${SLUICE_REQUIRE_DOCKER-1} SLUICE_BINARY=$(CURDIR)/bin/sluice $(GO) test -count=1 -timeout 10m -v ./e2e 2>&1 | tools/brief.sh
+	SLUICE_REQUIRE_DOCKER=$${SLUICE_REQUIRE_DOCKER-1} SLUICE_BINARY=$(CURDIR)/bin/sluice $(GO) test -count=1 -timeout 10m -v -run '$(RUN)' ./e2e 2>&1 | tools/brief.sh
 
 check: format vet arch generated race ## The gate: format, vet, staticcheck, architecture, generated files, race tests
 
@@ -74,7 +77,7 @@ generated: ## Fail if generated files are stale
 	$(GO) test -count=1 ./internal/docgen
 
 race: ## Unit tests with the race detector (needs a C compiler)
-	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -race -timeout 10m $(PACKAGES)
 
 lint: ## golangci-lint, pinned in tools/go.mod (its first build takes minutes)
 	$(GO) tool -modfile=tools/go.mod golangci-lint run
