@@ -124,8 +124,12 @@ func fromInspect(r *container.InspectResponse) *item {
 		if r.Config.StopTimeout != nil {
 			c.stopTimeout = time.Duration(*r.Config.StopTimeout) * time.Second
 		}
-		for p := range r.Config.ExposedPorts {
-			exposed[p] = nil
+		// In the network of the host or of another container the image's ports are nobody's
+		// promise: the engine lists none there, and the reference takes none.
+		if c.mode != "host" && !strings.HasPrefix(c.mode, "container:") {
+			for p := range r.Config.ExposedPorts {
+				exposed[p] = nil
+			}
 		}
 	}
 	if r.NetworkSettings != nil {

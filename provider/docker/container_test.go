@@ -51,9 +51,9 @@ func TestFromInspect(t *testing.T) {
 		"plain":  `rec-plain 0 running=true paused=false health="" mode=default bridge=172.17.0.2, 80`,
 		"ports":  `rec-ports 0 running=true paused=false health="" mode=default bridge=172.17.0.3, 53/udp 80 443<0.0.0.0:18443<:::18443 8080<127.0.0.1:18080 9000 9001`,
 		"nets":   `rec-nets 0 running=true paused=false health="" mode=rec-n1 rec-n1=192.168.176.2, rec-n6=192.168.192.2,fd00:77::2 80`,
-		"host":   `rec-host 0 running=true paused=false health="" mode=host host=, 80`,
+		"host":   `rec-host 0 running=true paused=false health="" mode=host host=,`,
 		"none":   `rec-none 0 running=true paused=false health="" mode=none none=, 80`,
-		"side":   `rec-side 0 running=true paused=false health="" mode=container:5c49 80`,
+		"side":   `rec-side 0 running=true paused=false health="" mode=container:5c49`,
 		"made":   `rec-made 2 running=false paused=false health="" mode=default bridge=, 80`,
 		"paused": `rec-paused 1 running=true paused=true health="" mode=default bridge=172.17.0.4, 80`,
 		"health": `rec-health 1 running=true paused=false health="starting" mode=default bridge=172.17.0.5, 80`,
@@ -169,12 +169,14 @@ func TestPlace(t *testing.T) {
 		{name: "published", file: "ports", where: labels.Where{Port: "8080"}, bind: true, want: "127.0.0.1:18080"},
 		{name: "published everywhere", file: "ports", where: labels.Where{Port: "443"}, bind: true, want: "172.17.0.3:443"},
 		{name: "not published", file: "plain", bind: true, want: "172.17.0.2:80"},
-		{name: "host", file: "host", want: "127.0.0.1:80"},
+		{name: "host", file: "host", where: labels.Where{Port: "80"}, want: "127.0.0.1:80"},
+		{name: "host without a port label", file: "host", code: config.CodeMissingPort},
 		{name: "none", file: "none", code: config.CodeMissingIP},
-		{name: "of another", file: "side", base: "plain", want: "172.17.0.2:80"},
-		{name: "of another that is not there", file: "side", code: config.CodeMissingIP},
-		{name: "of another in host mode", file: "side", base: "host", want: "127.0.0.1:80"},
-		{name: "of another that stopped", file: "side", base: "gone", code: config.CodeMissingIP},
+		{name: "of another", file: "side", base: "plain", where: labels.Where{Port: "80"}, want: "172.17.0.2:80"},
+		{name: "of another without a port label", file: "side", base: "plain", code: config.CodeMissingPort},
+		{name: "of another that is not there", file: "side", where: labels.Where{Port: "80"}, code: config.CodeMissingIP},
+		{name: "of another in host mode", file: "side", base: "host", where: labels.Where{Port: "80"}, want: "127.0.0.1:80"},
+		{name: "of another that stopped", file: "side", base: "gone", where: labels.Where{Port: "80"}, code: config.CodeMissingIP},
 		{name: "unknown network", file: "nets", where: labels.Where{Network: "nope"}, want: "192.168.176.2:80", code: config.CodeUnknownNetwork},
 		{name: "network", file: "nets", where: labels.Where{Network: "rec-n6"}, want: "192.168.192.2:80"},
 	} {
@@ -212,5 +214,30 @@ func TestPlaceWithoutPorts(t *testing.T) {
 	}
 	if a, _ := l.Place(labels.Where{Port: "80"}); len(a) != 1 || a[0].Host != "fd00::1" {
 		t.Errorf("%v", a)
+	}
+}
+
+// TestSick checks for which containers requests are not held up.
+func TestSick(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		item       item
+		allowEmpty bool
+		want       bool
+	}{
+		{name: "healthy", item: item{running: true, health: container.Healthy}, allowEmpty: true},
+		{name: "unhealthy", item: item{running: true, health: container.Unhealthy}, want: true},
+		{name: "starting", item: item{running: true, health: container.Starting}},
+		{name: "starting, empty services allowed", item: item{running: true, health: container.Starting}, allowEmpty: true, want: true},
+		{name: "unhealthy and stopping", item: item{running: true, health: container.Unhealthy, stopping: time.Now()}, allowEmpty: true},
+		{name: "paused", item: item{running: true, paused: true}, allowEmpty: true},
+		{name: "stopped", item: item{health: container.Unhealthy}, allowEmpty: true},
+	} {
+		cfg := &config.DockerProvider{}
+		cfg.SetDefaults()
+		cfg.AllowEmptyServices = c.allowEmpty
+		if got := New(cfg, Options{}).sick(&c.item); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 	"github.com/rs/zerolog"
 	"github.com/sluice-edge/sluice/config"
@@ -123,11 +124,20 @@ func (p *Provider) update(at time.Time) provider.Update {
 	return provider.Update{Config: dyn, Problems: all, At: at}
 }
 
+// sick reports whether requests are not held up for a container: it fails its health check, or
+// awaits it where allowEmptyServices asks for the reference's 503 at once.
+func (p *Provider) sick(c *item) bool {
+	if c.rank() != labels.Fenced || c.paused || !c.stopping.IsZero() {
+		return false
+	}
+	return c.health == container.Unhealthy || p.engine.AllowEmptyServices
+}
+
 // rebuild makes the share of a container anew. It reports whether there is or was one.
 func (p *Provider) rebuild(c *item) bool {
 	w := &labels.Workload{Key: c.key(), Name: c.name, Source: "container " + c.name, Labels: c.labels,
 		Created: c.created, Rank: c.rank(), Seen: c.seen, Started: c.started, Fresh: c.fresh,
-		Engine: p.name, Asleep: c.asleep(), Coming: c.coming && c.gone.IsZero()}
+		Engine: p.name, Asleep: c.asleep(), Coming: c.coming && c.gone.IsZero(), Sick: p.sick(c)}
 	var share *labels.Share
 	// One that runs and was not inspected is not a candidate.
 	if c.inspected || w.Rank == labels.Down {

@@ -248,7 +248,8 @@ func TestOneEventAsksForOneContainer(t *testing.T) {
 	r.emit(r.id(6), "exec_start: sh", nil)
 	next(t, out, "a pause", func(u provider.Update) bool {
 		s := u.Config.HTTP.Services
-		return s["app-100-shop"].LoadBalancer.Servers == nil && s["app-3-shop"].LoadBalancer.Servers[0].Fenced && s["app-4-shop"].LoadBalancer.Servers[0].Fenced
+		return s["app-100-shop"].LoadBalancer.Servers == nil && s["app-3-shop"].LoadBalancer.Servers[0].Fenced && s["app-4-shop"].LoadBalancer.Servers[0].Fenced &&
+			s["app-4-shop"].LoadBalancer.Sick && !s["app-3-shop"].LoadBalancer.Sick
 	})
 	if len(r.asked) != 0 {
 		t.Errorf("asked %v", r.asked)

@@ -61,9 +61,7 @@ func (l placer) port(w labels.Where) (string, *binding, *config.Problem) {
 		}
 	}
 	if number == "" {
-		return "", nil, &config.Problem{Code: config.CodeMissingPort, Severity: config.Error,
-			Text:       "no port is known: the container exposes none",
-			Suggestion: "add the label traefik.http.services.NAME.loadbalancer.server.port, or EXPOSE the port"}
+		return "", nil, l.noPort()
 	}
 	if l.p.engine.UseBindPortIP {
 		for _, p := range l.c.ports {
@@ -78,6 +76,18 @@ func (l placer) port(w labels.Where) (string, *binding, *config.Problem) {
 		}
 	}
 	return number, nil, nil
+}
+
+// noPort is the Problem of a container whose port is not known.
+func (l placer) noPort() *config.Problem {
+	p := &config.Problem{Code: config.CodeMissingPort, Severity: config.Error,
+		Text:       "no port is known: the container exposes none",
+		Suggestion: "add the label traefik.http.services.NAME.loadbalancer.server.port, or EXPOSE the port"}
+	if l.c.mode == "host" || strings.HasPrefix(l.c.mode, "container:") {
+		p.Text = "no port is known: the engine lists none in the network of the host or of another container"
+		p.Suggestion = "add the label traefik.http.services.NAME.loadbalancer.server.port"
+	}
+	return p
 }
 
 // host is the address of the container on the network that counts. A Problem beside an

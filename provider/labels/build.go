@@ -206,12 +206,6 @@ func (s *build) place(object, port string, udp bool) ([]Address, bool) {
 	if s.w.Rank == Down && (port != "" || !s.w.Swarm) {
 		return nil, true // a service that will never have a port is told so at once
 	}
-	if port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			s.problem(object, config.CodeInvalidValue, fmt.Sprintf("%q is not a port", port), "write a number from 1 to 65535")
-			return nil, false
-		}
-	}
 	if s.w.Place == nil {
 		s.problem(object, config.CodeMissingIP, "has no address", "")
 		return nil, false
@@ -238,9 +232,22 @@ func (s *build) place(object, port string, udp bool) ([]Address, bool) {
 	return addrs, len(addrs) > 0
 }
 
+// isPort reports whether the port of a label is one, and makes it a Problem if not.
+func (s *build) isPort(object, port string) bool {
+	if n, err := strconv.ParseUint(port, 10, 16); port == "" || err == nil && n > 0 {
+		return true
+	}
+	s.problem(object, config.CodeInvalidValue, fmt.Sprintf("%q is not a port", port), "write a number from 1 to 65535")
+	return false
+}
+
 // http completes services and routers. Labels for TCP or UDP alone make no HTTP router.
 func (s *build) http() {
-	if (s.attempted("tcp.") || s.attempted("udp.")) && !s.attempted("http.") {
+	stream := false
+	for _, root := range []string{"tcp.routers", "tcp.services", "udp.routers", "udp.services"} {
+		stream = stream || s.attempted(root)
+	}
+	if stream && !s.attempted("http.") {
 		return
 	}
 	if s.dyn.HTTP == nil {
@@ -298,6 +305,7 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 		tmpl = lb.Servers[0]
 	}
 	lb.Servers, lb.AutoHold, lb.Idle, lb.Coming = nil, s.hold(), s.idle(), s.w.Coming
+	lb.Sick = s.w.Sick && s.extra.Hold == nil && lb.Hold == nil
 	if lb.SlowStart == nil {
 		lb.SlowStart = s.extra.SlowStart
 	}
@@ -314,6 +322,10 @@ func (s *build) servers(name string, lb *config.LoadBalancer) (ok, refused bool)
 			lb.Servers = []config.Server{tmpl}
 		}
 		return true, false
+	}
+	if s.w.Rank != Down {
+		// Its URL keeps what stands there, so that the service shows what is wrong with it.
+		s.isPort(object, tmpl.Port)
 	}
 	addrs, ok := s.place(object, tmpl.Port, false)
 	scheme := cmp.Or(tmpl.Scheme, "http")

@@ -181,7 +181,7 @@ func TestLabelsToConfiguration(t *testing.T) {
 		{"upper case root", open, []con{{name: "a", labels: "TRAEFIK.HTTP.ROUTERS.up.RULE=Host(`x`)"}}, "", "unknown_key"},
 		{"no port", open, []con{{name: "db", port: "none"}}, "", "missing_port"},
 		{"no port, but a router", open, []con{{name: "a", port: "none", labels: h("routers.r.rule=Host(`x`)")}}, "router r Host(`x`) -> a\nservice a", "missing_port"},
-		{"port that is none", open, []con{{name: "a", labels: h("services.s.loadbalancer.server.port=http")}}, "", "invalid_value"},
+		{"port that is none", open, []con{{name: "a", labels: h("services.s.loadbalancer.server.port=http")}}, "router a Host(`a`) -> s\nservice s http://10.0.0.1:http", "invalid_value"},
 		{"several services", open, []con{{name: "a", labels: h("services.m.loadbalancer.server.port=80", "services.n.loadbalancer.server.port=81")}},
 			"service m http://10.0.0.1:80\nservice n http://10.0.0.1:81", "ambiguous_service"},
 		{"several services, routers that choose", open, []con{{name: "a", labels: h("services.m.loadbalancer.server.port=80", "services.n.loadbalancer.server.port=81",
@@ -400,5 +400,74 @@ func BenchmarkOneOf10000(b *testing.B) {
 		m.Replace(was, is)
 		was = is
 		m.Result()
+	}
+}
+
+// TestSickServices checks when a pool of replicas counts as sick: where nothing else is on its way.
+func TestSickServices(t *testing.T) {
+	for _, c := range []struct {
+		name, labels string
+		ranks        []Rank
+		sick         []bool
+		want         bool
+	}{
+		{"one", "", []Rank{Fenced}, []bool{true}, true},
+		{"one that is told to hold", "sluice.hold=5s", []Rank{Fenced}, []bool{true}, false},
+		{"a service that is told to hold", "sluice.http.services.s.loadbalancer.hold=5s", []Rank{Fenced}, []bool{true}, false},
+		{"two", "", []Rank{Fenced, Fenced}, []bool{true, true}, true},
+		{"one stops", "", []Rank{Fenced, Fenced}, []bool{true, false}, false},
+		{"one serves", "", []Rank{Fenced, Live}, []bool{true, false}, false},
+		{"one is down", "", []Rank{Fenced, Down}, []bool{true, false}, true},
+	} {
+		b, _ := NewBuilder(Options{ExposedByDefault: true, DefaultRule: "Host(`a`)"})
+		m := NewMerger()
+		for i, rank := range c.ranks {
+			name := "c" + strconv.Itoa(i)
+			m.Replace(nil, b.Build(&Workload{Key: name, Name: name, Labels: parse("traefik.http.services.s.loadbalancer.server.port=80\n" + c.labels),
+				Rank: rank, Sick: c.sick[i], Seen: true, Place: place{host: "10.0.0." + strconv.Itoa(i), port: "80"}}))
+		}
+		dyn, problems := m.Result()
+		if s := dyn.HTTP.Services["s"]; s == nil || s.LoadBalancer.Sick != c.want {
+			t.Errorf("%s: %+v %v", c.name, s, problems)
+		}
+	}
+}
+
+// TestWhatMakesNoAutomaticRouter checks which labels keep a container from having a router that
+// nobody wrote: routers and services for TCP or UDP alone, as in the reference.
+func TestWhatMakesNoAutomaticRouter(t *testing.T) {
+	for labels, want := range map[string]bool{
+		"": true,
+		"traefik.tcp.middlewares.m.inflightconn.amount=3":                                     true,
+		"traefik.http.middlewares.m.addprefix.prefix=/x":                                      true,
+		"traefik.tcp.services.s.loadbalancer.server.port=80":                                  false,
+		"traefik.udp.routers.r.entrypoints=u":                                                 false,
+		"traefik.tcp.routers.r.nonsense=1":                                                    false,
+		"traefik.udp.routers.r.entrypoints=u\ntraefik.http.middlewares.m.addprefix.prefix=/x": true,
+	} {
+		s := build1(t, Options{ExposedByDefault: true}, con{name: "a", labels: labels}, "10.0.0.1")
+		if got := s.Config.HTTP != nil && s.Config.HTTP.Routers["a"] != nil; got != want {
+			t.Errorf("%q: a router %v", labels, got)
+		}
+	}
+}
+
+// TestAPortThatIsNone keeps the service, whose URL shows what is wrong.
+func TestAPortThatIsNone(t *testing.T) {
+	s := build1(t, Options{ExposedByDefault: true}, con{name: "a", labels: "traefik.http.services.s.loadbalancer.server.port=abc"}, "10.0.0.1")
+	servers := s.Config.HTTP.Services["s"].LoadBalancer.Servers
+	if len(servers) != 1 || servers[0].URL != "http://10.0.0.1:abc" || s.Config.HTTP.Routers["a"] == nil {
+		t.Errorf("%+v", s.Config.HTTP)
+	}
+	if len(s.Problems) != 1 || s.Problems[0].Code != config.CodeInvalidValue {
+		t.Errorf("%v", s.Problems)
+	}
+}
+
+// TestTheDefaultRuleStaysAsItIs keeps blanks, which count for the rule's priority.
+func TestTheDefaultRuleStaysAsItIs(t *testing.T) {
+	s := build1(t, Options{ExposedByDefault: true, DefaultRule: " Host(`{{ .Name }}`) "}, con{name: "a"}, "10.0.0.1")
+	if rule := s.Config.HTTP.Routers["a"].Rule; rule != " Host(`a`) " {
+		t.Errorf("%q", rule)
 	}
 }

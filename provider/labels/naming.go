@@ -64,7 +64,7 @@ func (d *DefaultRule) Render(name, containerName string, labels map[string]strin
 	if err := d.tpl.Execute(&b, ruleData{Name: name, ContainerName: containerName, Labels: labels}); err != nil {
 		return "", templateError(err)
 	}
-	return strings.TrimSpace(b.String()), nil
+	return b.String(), nil
 }
 
 // limitedBuilder keeps a template from filling the memory.

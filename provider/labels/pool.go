@@ -18,6 +18,7 @@ func equalServices(a, b *config.Service) bool {
 	}
 	lx.Idle, ly.Idle = nil, nil
 	lx.Coming, ly.Coming = false, false
+	lx.Sick, ly.Sick = false, false
 	x.LoadBalancer, y.LoadBalancer = &lx, &ly
 	return reflect.DeepEqual(x, y)
 }
@@ -47,12 +48,13 @@ func poolHTTP(winner *config.Service, all []claim[config.Service]) *config.Servi
 		return winner
 	}
 	var live, fenced unique[config.Server]
-	coming := false
+	coming, sick := false, true
 	for _, c := range all {
 		if c.obj.LoadBalancer == nil {
 			continue
 		}
 		coming = coming || c.obj.LoadBalancer.Coming
+		sick = sick && (c.obj.LoadBalancer.Sick || len(c.obj.LoadBalancer.Servers) == 0)
 		for _, s := range c.obj.LoadBalancer.Servers {
 			if s.Fenced {
 				fenced.add(s.URL, s)
@@ -67,6 +69,7 @@ func poolHTTP(winner *config.Service, all []claim[config.Service]) *config.Servi
 		lb.Servers = fenced.list
 	}
 	lb.Coming = coming && len(lb.Servers) == 0
+	lb.Sick = sick && len(live.list) == 0 && len(fenced.list) > 0
 	lb.Idle = poolIdle(lb.Idle, len(live.list) > 0, all, func(s *config.Service) *config.Idle {
 		if s.LoadBalancer == nil {
 			return nil

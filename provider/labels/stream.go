@@ -105,7 +105,7 @@ func (s *build) udp() {
 // streamAddresses are the addresses for a TCP or UDP service: only those that take
 // connections now, for such servers cannot be fenced.
 func (s *build) streamAddresses(object, port string, udp bool) []string {
-	if s.w.Rank != Live {
+	if s.w.Rank != Live || !s.isPort(object, port) {
 		return nil
 	}
 	addrs, _ := s.place(object, port, udp)

@@ -39,6 +39,8 @@ type Workload struct {
 	Engine string
 	// Coming reports that it was made and has not been started yet.
 	Coming bool
+	// Sick reports that it runs and fails its health check, or awaits it where that counts the same.
+	Sick bool
 	// Asleep reports that it does not run because nobody asked for it: a request may wake it.
 	Asleep bool
 	// Swarm makes the labels below "traefik.swarm." count instead of "traefik.docker.".

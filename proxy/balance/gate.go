@@ -123,7 +123,7 @@ func (lb *LoadBalancer) none(ex *exchange.Exchange) (*exchange.Endpoint, exchang
 		}
 		return nil, exchange.Waking
 	}
-	if lb.hold > 0 && (len(lb.eps) > 0 || lb.gate.had.Load() || lb.idle || lb.cfg.Coming) { // else nothing has run here since we began
+	if lb.hold > 0 && !lb.cfg.Sick && (len(lb.eps) > 0 || lb.gate.had.Load() || lb.idle || lb.cfg.Coming) { // else nothing has run here since we began
 		ex.Backend.Holder = lb
 	}
 	if lb.cfg.Coming {
@@ -155,6 +155,9 @@ func (lb *LoadBalancer) until(ex *exchange.Exchange, now int64) (until int64, su
 		return until, true
 	}
 	if lost := g.lost.Load(); lost != 0 {
+		if lb.cfg.Sick {
+			return 0, false
+		}
 		for _, ep := range lb.eps {
 			if !ep.Leaving() && !ep.Starting.Load() {
 				return 0, false // it is there and fails its health checks

@@ -69,7 +69,9 @@ func TestWhoIsNotHeld(t *testing.T) {
 	off := config.Duration(0)
 	none := held("http://a")
 	none.Hold = &off
-	for name, c := range map[string]*config.LoadBalancer{"no hold": balancer("http://a"), "switched off": none, "never ran": held()} {
+	sick := held("http://a")
+	sick.Sick = true
+	for name, c := range map[string]*config.LoadBalancer{"sick": sick, "no hold": balancer("http://a"), "switched off": none, "never ran": held()} {
 		b := NewBook(nil, Events{})
 		lb := mustBuild(t, b, "s", c)
 		b.Fence([]string{"http://a"}, true)
