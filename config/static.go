@@ -238,7 +238,7 @@ type EntryPointHTTP struct {
 	EncodeQuerySemicolons bool `json:"encodeQuerySemicolons,omitempty"`
 	// SanitizePath takes //, . and .. out of paths before routing.
 	SanitizePath *bool `json:"sanitizePath,omitempty"`
-	// MaxHeaderBytes of a request's head.
+	// MaxHeaderBytes of a request's head; one of HTTP/1 may have 4 KiB more.
 	MaxHeaderBytes int `json:"maxHeaderBytes,omitempty"`
 	// UnderscoreHeadersStrategy is keep, delete or reject.
 	UnderscoreHeadersStrategy string `json:"underscoreHeadersStrategy,omitempty"`

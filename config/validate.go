@@ -191,7 +191,8 @@ func (c *checker) resolvers(names []string) {
 		r := c.s.CertificatesResolvers[name]
 		key := "certificatesResolvers." + name
 		if r.Tailscale != nil {
-			c.add(Error, key+".tailscale", CodeUnsupported, "use acme", "the Tailscale resolver is not supported")
+			c.add(Warning, key+".tailscale", CodeUnsupported, "run tailscale cert and name its files in tls.certificates; they are read again when they change",
+				"Tailscale is not asked for certificates; routers with this resolver have the default one")
 		}
 		if r.ACME == nil {
 			if r.Tailscale == nil {
