@@ -5,6 +5,7 @@ import "strings"
 // pluginRemedies are what takes the place of plugins of the reference, by words in their names. The
 // first that fits counts.
 var pluginRemedies = [...]struct{ words, remedy string }{
+	{"badger", "Pangolin asks its own plugin who may pass: keep Traefik for it"},
 	{"cloudflare realip real-ip real_ip", "write --entryPoints.NAME.forwardedHeaders.trustedIPs=cloudflare, or the addresses of the proxy in front"},
 	{"crowdsec bouncer", "run a CrowdSec bouncer that answers forwardAuth, and name it by the forwardAuth middleware"},
 	{"sablier", "use the label sluice.idle, which puts containers to sleep and wakes them"},

@@ -134,7 +134,6 @@ func TestStaticErrors(t *testing.T) {
 		{args: []string{"--pilot.token=x"}, want: "removed in Traefik v3"},
 		{args: []string{"--providers.docker.tls.caoptional=true"}, want: "removed in Traefik v3; leave it out"},
 		{args: []string{"--providers.http.endpoint=http://a/", "--providers.http.tls.caoptional=false"}, want: "removed in Traefik v3; leave it out"},
-		{args: []string{"--certificatesresolvers.le.tailscale"}, want: "the Tailscale resolver is not supported; use acme"},
 		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http2.maxconcurrentstreams=-1"}, want: "-1 is not a number from 0"},
 		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http2.maxdecoderheadertablesize=99999999999"}, want: "99999999999 is not a number"},
 		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http3.advertisedport=-1"}, want: "-1 is not a number from 0"},
