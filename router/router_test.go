@@ -496,3 +496,18 @@ func TestCookieNamesAreShown(t *testing.T) {
 		}
 	}
 }
+
+// TestCookieNameOfMixedService: the name is shown too where a child is a handler.
+func TestCookieNameOfMixedService(t *testing.T) {
+	in := input(&config.HTTP{
+		Routers: map[string]*config.Router{"r@x": {Rule: "Host(`a`)", Service: "w"}},
+		Services: map[string]*config.Service{
+			"s@x": lb("http://127.0.0.1:1"),
+			"m@x": {Mirroring: &config.Mirroring{Service: "s"}},
+			"w@x": {Weighted: &config.Weighted{Services: []config.WeightedService{{Name: "s"}, {Name: "m"}}, Sticky: &config.Sticky{Cookie: &config.Cookie{}}}},
+		},
+	})
+	if name := Compile(in).Runtime.Services["w@x"].Weighted.Sticky.Cookie.Name; !strings.HasPrefix(name, "_") {
+		t.Errorf("name %q", name)
+	}
+}

@@ -92,8 +92,12 @@ func (s *services) get(name string, stack []string) (*service, error) {
 		code, hint := codeOf(b.err, config.CodeInvalidService)
 		s.c.problem("service "+name, "", code, config.Error, b.err.Error(), hint)
 	}
-	showCookie(info, b.child.Service)
-	if w, ok := b.child.Service.(interface{ Warning() string }); ok && w.Warning() != "" {
+	balancer := any(b.child.Service)
+	if balancer == nil { // one that has a handler among its children is a handler itself
+		balancer = b.child.Handler
+	}
+	showCookie(info, balancer)
+	if w, ok := balancer.(interface{ Warning() string }); ok && w.Warning() != "" {
 		s.c.problem("service "+name, "", config.CodeInvalidValue, config.Warning, w.Warning(), "")
 	}
 	s.built[name] = b

@@ -3,6 +3,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,6 +102,10 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			status = http.StatusRequestEntityTooLarge
 		}
 		http.Error(w, "the document cannot be read", status)
+		return
+	}
+	if len(bytes.TrimSpace(body)) == 0 { // as in the reference: it would take everything away; {} says that
+		http.Error(w, "the document is empty", http.StatusBadRequest)
 		return
 	}
 	d := document{at: time.Now(), taken: make(chan struct{})}

@@ -50,6 +50,7 @@ func TestDocuments(t *testing.T) {
 		{"PUT", "/api/providers/", "", good, 404, ""},
 		{"PUT", "/api/providers/rest/x", "", good, 404, ""},
 		{"PUT", "/api/providers/file", "", good, 400, "only the provider rest"},
+		{"PUT", "/api/providers/rest", "", " \n", 400, "empty"},
 		{"PUT", "/api/providers/rest", "", "{", 400, "document"},
 		{"PUT", "/api/providers/rest", "", `{"http":{"routres":{}}}`, 400, "did you mean"},
 		{"PUT", "/api/providers/rest", "application/toml", "[http", 400, ""},
