@@ -238,7 +238,10 @@ func (f *forward) stage(next http.Handler) http.Handler {
 		r2 := r.WithContext(r.Context())
 		r2.Header = r.Header.Clone()
 		if body != nil {
-			r2.Body, r2.ContentLength, r2.TransferEncoding = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil
+			r2.Body = io.NopCloser(bytes.NewReader(body))
+			if len(r.Trailer) == 0 { // trailers follow chunks only
+				r2.ContentLength, r2.TransferEncoding = int64(len(body)), nil
+			}
 		}
 		f.adopt(r2.Header, out.header)
 		if auth := out.header["Set-Cookie"]; len(f.cookies) > 0 && len(auth) > 0 {

@@ -241,6 +241,29 @@ func TestAnswersPass(t *testing.T) {
 	}
 }
 
+func TestRequestTrailersPass(t *testing.T) {
+	for name, stage := range everyStage(t) {
+		url, _ := serve(t, stage, func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			_, _ = fmt.Fprintf(w, "%s %s", b, r.Trailer.Get("X-Sum"))
+		})
+		req, err := http.NewRequest(http.MethodPut, url, io.NopCloser(strings.NewReader("abc")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength, req.Trailer = -1, http.Header{"X-Sum": {"7"}}
+		resp, err := client(t).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if string(got) != "abc 7" {
+			t.Errorf("%s: the server saw %q", name, got)
+		}
+	}
+}
+
 func TestBuffering(t *testing.T) {
 	stage, err := NewBuffering(&config.Buffering{MaxRequestBodyBytes: 10, MaxResponseBodyBytes: 5000, MemResponseBodyBytes: 16})
 	if err != nil {

@@ -150,7 +150,11 @@ func repeat(r *http.Request, in *spool) *http.Request {
 	}
 	r2 := r.WithContext(r.Context())
 	r2.Header = r.Header.Clone()
-	r2.Body, r2.ContentLength, r2.TransferEncoding = io.NopCloser(in.reader()), in.size, nil
+	r2.Body = io.NopCloser(in.reader())
+	if len(r.Trailer) > 0 {
+		return r2 // trailers follow chunks only
+	}
+	r2.ContentLength, r2.TransferEncoding = in.size, nil
 	if in.size == 0 {
 		r2.Body = http.NoBody
 	}
