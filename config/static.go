@@ -242,6 +242,9 @@ type EntryPointHTTP struct {
 	MaxHeaderBytes int `json:"maxHeaderBytes,omitempty"`
 	// UnderscoreHeadersStrategy is keep, delete or reject.
 	UnderscoreHeadersStrategy string `json:"underscoreHeadersStrategy,omitempty"`
+	// AliasHeadersStrategy is keep, delete or reject, for every name that has something else than letters,
+	// digits and dashes: servers that make variables of fields take such a name for one with dashes.
+	AliasHeadersStrategy string `json:"aliasHeadersStrategy,omitempty"`
 }
 
 // SetDefaults sets path cleaning, 1 MiB of head and kept underscores.

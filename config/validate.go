@@ -123,11 +123,8 @@ func (c *checker) entryPoint(name string, e *EntryPoint, names []string) {
 	if t := e.HTTP.TLS; t != nil && t.CertResolver != "" && c.s.CertificatesResolvers[t.CertResolver] == nil {
 		c.add(Warning, key+".http.tls.certResolver", CodeUnknownResolver, "", "there is no certificate resolver %q", t.CertResolver)
 	}
-	switch v := e.HTTP.UnderscoreHeadersStrategy; strings.ToLower(v) {
-	case "", "keep", "delete", "reject":
-	default:
-		c.add(Error, key+".http.underscoreHeadersStrategy", CodeInvalidValue, "write keep, delete or reject", "unknown value %q", v)
-	}
+	c.fieldNames(key+".http.underscoreHeadersStrategy", e.HTTP.UnderscoreHeadersStrategy)
+	c.fieldNames(key+".http.aliasHeadersStrategy", e.HTTP.AliasHeadersStrategy)
 	if h := e.HTTP2; h != nil {
 		c.natural(key+".http2.maxConcurrentStreams", h.MaxConcurrentStreams)
 		c.natural(key+".http2.maxDecoderHeaderTableSize", h.MaxDecoderHeaderTableSize)
@@ -138,6 +135,15 @@ func (c *checker) entryPoint(name string, e *EntryPoint, names []string) {
 		if network, _, err := SplitAddress(e.Address); err == nil && network == "udp" {
 			c.add(Error, key+".http3", CodeInvalidValue, "", "HTTP/3 needs a TCP entry point; the UDP port is opened beside it")
 		}
+	}
+}
+
+// fieldNames checks what is done with names that stand for others.
+func (c *checker) fieldNames(field, value string) {
+	switch strings.ToLower(value) {
+	case "", "keep", "delete", "reject":
+	default:
+		c.add(Error, field, CodeInvalidValue, "write keep, delete or reject", "unknown value %q", value)
 	}
 }
 

@@ -36,6 +36,7 @@ var entryPoints = map[string][]string{
 	"slow":   {".transport.respondingTimeouts.readTimeout=400ms"},
 	"under":  {".http.underscoreHeadersStrategy=reject"},
 	"drop":   {".http.underscoreHeadersStrategy=delete"},
+	"alias":  {".http.aliasHeadersStrategy=delete"},
 	"behind": {".proxyProtocol.trustedIPs=127.0.0.1"},
 	"beside": {".proxyProtocol.trustedIPs=192.0.2.1"},
 	"two":    {".transport.keepAliveMaxRequests=2"},

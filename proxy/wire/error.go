@@ -46,7 +46,7 @@ var (
 	ErrTrailerName     = bad("trailer announces a field that frames or routes")
 	ErrEncodedChar     = &Error{400, exchange.PathRefused, "encoded character that the entry point refuses"}
 	ErrLoop            = &Error{508, exchange.Loop, "the request goes round in circles"}
-	ErrUnderscore      = &Error{400, exchange.NotTerminated, "underscore in a field name"}
+	ErrUnderscore      = &Error{400, exchange.NotTerminated, "a field name that may stand for another one"}
 )
 
 // What Chunks and ParseTrailers report for either direction; for a response the lane answers 502.

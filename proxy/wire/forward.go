@@ -9,8 +9,8 @@ import (
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
-// Underscore says what happens to field names with an underscore, which servers in the
-// manner of CGI cannot tell from those with a dash.
+// Underscore says what happens to field names that servers in the manner of CGI cannot tell
+// from those with dashes: they make an underscore of whatever is no letter and no digit.
 type Underscore uint8
 
 // The strategies.
@@ -34,7 +34,9 @@ type Forwarding struct {
 	// Hostname is the value of X-Forwarded-Server; empty sends none.
 	Hostname string
 
-	Underscore Underscore
+	// Underscore is about names with an underscore, Alias about those with any character
+	// but letters, digits and dashes.
+	Underscore, Alias Underscore
 	// Deny holds the encoded characters that paths must not have.
 	Deny Encoded
 	// KeepDots switches SanitizePath off.
@@ -49,14 +51,12 @@ func NewForwarding(ep *config.EntryPoint, hostname string) (*Forwarding, error) 
 	if s := ep.HTTP.SanitizePath; s != nil {
 		fw.KeepDots = !*s
 	}
-	switch strings.ToLower(ep.HTTP.UnderscoreHeadersStrategy) {
-	case "", "keep":
-	case "delete":
-		fw.Underscore = DeleteUnderscore
-	case "reject":
-		fw.Underscore = RejectUnderscore
-	default:
-		return nil, fmt.Errorf("underscoreHeadersStrategy %q is not keep, delete or reject", ep.HTTP.UnderscoreHeadersStrategy)
+	var err error
+	if fw.Underscore, err = parseUnderscore(ep.HTTP.UnderscoreHeadersStrategy); err != nil {
+		return nil, fmt.Errorf("underscoreHeadersStrategy %w", err)
+	}
+	if fw.Alias, err = parseUnderscore(ep.HTTP.AliasHeadersStrategy); err != nil {
+		return nil, fmt.Errorf("aliasHeadersStrategy %w", err)
 	}
 	if e := ep.HTTP.EncodedCharacters; e != nil {
 		for _, x := range []struct {
@@ -126,8 +126,13 @@ func (fw *Forwarding) Trusts(peer netip.Addr) bool {
 // appended to X-Forwarded-For by OutgoingRequest, after the middlewares.
 func PrepareRequest(ex *exchange.Exchange, fw *Forwarding) error {
 	req := &ex.Req
+	if fw.Alias != KeepUnderscore {
+		if e := aliases(&req.Fields, fw.Alias, isAlias); e != nil {
+			return e
+		}
+	}
 	if fw.Underscore != KeepUnderscore {
-		if e := underscores(&req.Fields, fw.Underscore); e != nil {
+		if e := aliases(&req.Fields, fw.Underscore, hasUnderscore); e != nil {
 			return e
 		}
 	}
@@ -204,10 +209,35 @@ func binds(credentials string) bool {
 	return is(scheme, "ntlm") || is(scheme, "negotiate")
 }
 
-func underscores(fields *exchange.Fields, how Underscore) *Error {
+func parseUnderscore(s string) (Underscore, error) {
+	switch strings.ToLower(s) {
+	case "", "keep":
+		return KeepUnderscore, nil
+	case "delete":
+		return DeleteUnderscore, nil
+	case "reject":
+		return RejectUnderscore, nil
+	}
+	return KeepUnderscore, fmt.Errorf("%q is not keep, delete or reject", s)
+}
+
+func hasUnderscore(name string) bool { return strings.IndexByte(name, '_') >= 0 }
+
+// isAlias reports whether a server may take the name for another one.
+func isAlias(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return true
+		}
+	}
+	return false
+}
+
+// aliases removes the fields with such names, or gives the error where there is one.
+func aliases(fields *exchange.Fields, how Underscore, such func(name string) bool) *Error {
 	found := false
 	for i := range fields.Len() {
-		if strings.IndexByte(fields.At(i).Name, '_') >= 0 {
+		if such(fields.At(i).Name) {
 			found = true
 			break
 		}
@@ -218,7 +248,7 @@ func underscores(fields *exchange.Fields, how Underscore) *Error {
 	if how == RejectUnderscore {
 		return ErrUnderscore
 	}
-	fields.DelFunc(func(f *exchange.Field) bool { return strings.IndexByte(f.Name, '_') >= 0 })
+	fields.DelFunc(func(f *exchange.Field) bool { return such(f.Name) })
 	return nil
 }
 

@@ -103,6 +103,7 @@ func TestForwarded(t *testing.T) {
 		"zone": {"HEAD / HTTP/1.1\nHost: a.test\n\n", &Forwarding{}, func(ex *exchange.Exchange) { ex.Req.Peer = netip.MustParseAddrPort("[fe80::1%eth0]:1") },
 			[]string{"X-Forwarded-For: fe80::1", "X-Forwarded-Host: a.test", "X-Forwarded-Port: 80", "X-Forwarded-Proto: http", "X-Real-Ip: fe80::1"}},
 		"what middlewares say": {"HEAD / HTTP/1.1\nHost: a.test\nX-Replaced-Path: /admin\nx_replaced-path: /admin\nX-Forwarded-Prefix: /admin\n\n", &Forwarding{Hostname: "edge"}, nil, own("a.test", "80", "http")},
+		"aliases deleted":      {"HEAD / HTTP/1.1\nHost: a.test\nX.A: 1\nX_A: 1\nX~A: 1\nx!a: 1\nX-B2: 2\n\n", &Forwarding{Hostname: "edge", Alias: DeleteUnderscore}, nil, append([]string{"X-B2: 2"}, own("a.test", "80", "http")...)},
 		"underscores deleted":  {"HEAD / HTTP/1.1\nHost: a.test\nX_A: 1\nX-B: 2\n\n", &Forwarding{Hostname: "edge", Underscore: DeleteUnderscore}, nil, append([]string{"X-B: 2"}, own("a.test", "80", "http")...)},
 	}
 	for name, tt := range tests {
@@ -134,6 +135,14 @@ func TestPrepareKeepsListedConnectionFields(t *testing.T) {
 }
 
 func TestPrepareRefuses(t *testing.T) {
+	for _, name := range []string{"X_A", "X.A", "X`A", "X|A"} {
+		if _, _, err := prepared(t, "GET / HTTP/1.1\nHost: a\n"+name+": 1\n\n", &Forwarding{Alias: RejectUnderscore}, nil); err != ErrUnderscore {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, err := prepared(t, "GET / HTTP/1.1\nHost: a\nX.A: 1\nX-1: 2\n\n", &Forwarding{Underscore: RejectUnderscore}, nil); err != nil {
+		t.Error(err)
+	}
 	if _, _, err := prepared(t, "GET / HTTP/1.1\nHost: a\nX_A: 1\n\n", &Forwarding{Underscore: RejectUnderscore}, nil); err != ErrUnderscore {
 		t.Errorf("underscore: %v", err)
 	}
@@ -214,6 +223,10 @@ func TestNewForwarding(t *testing.T) {
 		t.Error("a bad range passes")
 	}
 	ep.ForwardedHeaders.TrustedIPs = nil
+	ep.HTTP.AliasHeadersStrategy = "Reject"
+	if fw, err := NewForwarding(ep, ""); err != nil || fw.Alias != RejectUnderscore {
+		t.Errorf("%+v, %v", fw, err)
+	}
 	ep.HTTP.UnderscoreHeadersStrategy = "burn"
 	if _, err := NewForwarding(ep, ""); err == nil {
 		t.Error("a bad strategy passes")
