@@ -192,7 +192,7 @@ func (b *basic) pass(ex *exchange.Exchange, user string) exchange.Verdict {
 }
 
 // setUser gives field the verified user. Spellings that a server may take for the same
-// field ("X_User" for "X-User", as CGI and WSGI do) are removed: clients could set them.
+// field ("X_User" or "X.User" for "X-User", as CGI and WSGI do) are removed: clients could set them.
 func setUser(f *exchange.Fields, field, user string) {
 	f.DelFunc(func(g *exchange.Field) bool { return sameVariable(g.Name, field) })
 	f.Add(field, user)
@@ -204,18 +204,30 @@ func sameVariable(a, b string) bool {
 		return false
 	}
 	for i := range len(a) {
-		x, y := a[i], b[i]
-		if x == '_' {
-			x = '-'
-		}
-		if y == '_' {
-			y = '-'
-		}
-		if x != y && (x|0x20 != y|0x20 || x|0x20 < 'a' || x|0x20 > 'z') {
+		if variableByte(a[i]) != variableByte(b[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// variableByte is what a byte of a field's name becomes in a CGI variable.
+func variableByte(c byte) byte {
+	switch {
+	case c >= 'a' && c <= 'z':
+		return c &^ 0x20
+	case c >= 'A' && c <= 'Z' || c >= '0' && c <= '9':
+		return c
+	}
+	return '_'
+}
+
+// dashes is for names of CGI variables written as those of fields.
+func dashes(r rune) rune {
+	if r < 0x80 && variableByte(byte(r)) == '_' {
+		return '-'
+	}
+	return r
 }
 
 func (b *basic) ask(ex *exchange.Exchange) exchange.Verdict { return ask(ex, b.challenge) }

@@ -308,7 +308,7 @@ func (f *forward) adopt(h, answer http.Header) {
 	}
 	for n := range h {
 		// "Remote_User" is the same variable as "Remote-User" to servers in the manner of CGI.
-		if f.responseRegex.MatchString(n) || f.responseRegex.MatchString(http.CanonicalHeaderKey(strings.ReplaceAll(n, "_", "-"))) {
+		if f.responseRegex.MatchString(n) || f.responseRegex.MatchString(http.CanonicalHeaderKey(strings.Map(dashes, n))) {
 			delete(h, n)
 		}
 	}

@@ -183,11 +183,11 @@ func TestForwardAdmit(t *testing.T) {
 		Address:             url + "/?h=X-User:ann&h=Remote-Name:Ann&h=Remote-Groups:a&h=Remote-Groups:b&h=Set-Cookie:keep=1&h=Set-Cookie:other=2&h=X-Not-Named:1",
 		AuthResponseHeaders: []string{"x-user", "X-Absent"}, AuthResponseHeadersRegex: "^Remote-", HeaderField: "X-User", AddAuthCookiesToResponse: []string{"keep"},
 	})
-	ex := asked("x-user", "root", "X_User", "root", "X-Absent", "forged", "Remote-Email", "forged", "remote-groups", "forged", "Remote_Email", "forged", "rEMOTE_nAME", "forged", "X-Keep", "k")
+	ex := asked("x-user", "root", "X_User", "root", "X.User", "root", "Remote.Email", "forged", "X-Absent", "forged", "Remote-Email", "forged", "remote-groups", "forged", "Remote_Email", "forged", "rEMOTE_nAME", "forged", "X-Keep", "k")
 	if v := op.Request(ex); v != exchange.Next {
 		t.Fatal(v)
 	}
-	want := map[string]string{"X-User": "ann", "X-Absent": "", "Remote-Email": "", "Remote-Name": "Ann", "Remote-Groups": "a", "X-Keep": "k", "X-Not-Named": "", "X_User": ""}
+	want := map[string]string{"X-User": "ann", "X-Absent": "", "Remote-Email": "", "Remote-Name": "Ann", "Remote-Groups": "a", "X-Keep": "k", "X-Not-Named": "", "X_User": "", "X.User": "", "Remote.Email": ""}
 	for k, v := range want {
 		if got := ex.Req.Fields.Get(k); got != v {
 			t.Errorf("%s: %q, want %q", k, got, v)

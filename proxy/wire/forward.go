@@ -226,12 +226,14 @@ func hasUnderscore(name string) bool { return strings.IndexByte(name, '_') >= 0 
 // isAlias reports whether a server may take the name for another one.
 func isAlias(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; c != '-' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+		if c := name[i]; c != '-' && !isAlnum(c) {
 			return true
 		}
 	}
 	return false
 }
+
+func isAlnum(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // aliases removes the fields with such names, or gives the error where there is one.
 func aliases(fields *exchange.Fields, how Underscore, such func(name string) bool) *Error {
@@ -276,9 +278,10 @@ type forwardedSet struct {
 	realIP, proto, port, host, server int // index + 1
 }
 
-// forwardedName reports whether name is one that only trusted peers may send, also with underscores for its dashes.
+// forwardedName reports whether name is one that only trusted peers may send, also with other
+// characters for its dashes.
 func forwardedName(name string) bool {
-	if len(name) < 8 || name[0]|0x20 != 'x' || name[1] != '-' && name[1] != '_' {
+	if len(name) < 8 || name[0]|0x20 != 'x' || isAlnum(name[1]) {
 		return false
 	}
 	switch len(name) {
@@ -304,14 +307,15 @@ func forwardedName(name string) bool {
 	return false
 }
 
-// dashed reports whether name is want whatever its case, an underscore counting as a dash.
+// dashed reports whether name is want whatever its case, an underscore or a dot counting as a
+// dash: servers in the manner of CGI make underscores of all.
 func dashed(name, want string) bool {
 	for i := 0; i < len(name); i++ {
 		c := name[i]
-		if c == '_' {
-			c = '-'
-		} else if c >= 'A' && c <= 'Z' {
+		if c >= 'A' && c <= 'Z' {
 			c |= 0x20
+		} else if !isAlnum(c) {
+			c = '-'
 		}
 		if c != want[i] {
 			return false

@@ -48,6 +48,8 @@ X-Forwarded-Tls-Client-Cert: e
 X-Forwarded-Tls-Client-Cert-Info: e
 X_FORWARDED-for: 2.2.2.2
 X_Real_Ip: 3.3.3.3
+X.Forwarded.For: 4.4.4.4
+x~real!ip: 5.5.5.5
 X-Forwarded-Scheme: https
 Forwarded: for=9.9.9.9
 X-Forwarded-User: root
