@@ -257,6 +257,9 @@ type Log struct {
 	StrippedPrefix string
 	// TraceID and SpanID are the numbers of the request's trace and of its first span.
 	TraceID, SpanID string
+	// Sending, if set, is called where the ops have run and the fields for the server are about
+	// to be added, each time the request is made ready for one.
+	Sending func(*Request)
 	// GRPCStatus is the field Grpc-Status of the server's trailers, or "".
 	GRPCStatus string
 }

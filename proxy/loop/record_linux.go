@@ -7,7 +7,7 @@ func (l *loop) arrive(cl *client) {
 	if l.sink == nil {
 		return
 	}
-	cl.came.Note(&cl.ex.Req, l.g.opts.Wants) // kept by cl: many requests of a loop are under way at once
+	cl.came.Note(cl.ex, l.g.opts.Wants) // kept by cl: many requests of a loop are under way at once
 }
 
 // tallyAnswer counts bytes of the answer's body.

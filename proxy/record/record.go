@@ -16,24 +16,58 @@ type Arrival struct {
 	Method, ForwardedFor string
 	protocol             telemetry.Protocol
 	fields               []telemetry.Header
+	taken                bool
 }
 
-// Note takes what is needed of req, whose peer is known. It keeps the strings of req, and
-// allocates only where w wants fields.
-func (a *Arrival) Note(req *exchange.Request, w *telemetry.Wants) {
+// Note takes what is needed of the request of ex, whose peer is known. It keeps its strings,
+// and allocates only where w wants fields. Those are taken when the request goes to a server,
+// after the middlewares, or at its end: the reference logs them as they are then.
+func (a *Arrival) Note(ex *exchange.Exchange, w *telemetry.Wants) {
+	req := &ex.Req
 	a.Method = req.Method
 	if req.PeerTrusted {
-		a.ForwardedFor = req.Fields.Get("X-Forwarded-For")
+		a.ForwardedFor = forwardedFor(&req.Fields)
 	}
 	a.protocol = protocolOf(req)
-	if !w.Request() {
-		return
+	ex.Log.Sending = nil
+	if w.Request() {
+		ex.Log.Sending = func(req *exchange.Request) { a.take(req, w) }
 	}
+}
+
+// take takes the fields that w wants.
+func (a *Arrival) take(req *exchange.Request, w *telemetry.Wants) {
+	clear(a.fields)
+	a.fields, a.taken = a.fields[:0], true
 	for _, f := range req.Fields.All() {
-		if w.RequestHeader(f.Name) {
-			a.fields = append(a.fields, telemetry.Header{Name: f.Name, Value: f.Value})
+		if !w.RequestHeader(f.Name) {
+			continue
 		}
+		if exchange.EqualFold(f.Name, "Connection") {
+			// What concerns this connection alone is no word about the request.
+			if req.Upgrade == "" && (exchange.EqualFold(f.Value, "close") || exchange.EqualFold(f.Value, "keep-alive")) {
+				continue
+			}
+			if req.Upgrade != "" {
+				f.Value = "Upgrade"
+			}
+		}
+		a.fields = append(a.fields, telemetry.Header{Name: f.Name, Value: f.Value})
 	}
+}
+
+// forwardedFor is the value of all X-Forwarded-For fields as one.
+func forwardedFor(fields *exchange.Fields) string {
+	const name = "X-Forwarded-For"
+	i := fields.Index(name, 0)
+	if i < 0 {
+		return ""
+	}
+	all := fields.At(i).Value
+	for i = fields.Index(name, i+1); i >= 0; i = fields.Index(name, i+1) {
+		all += ", " + fields.At(i).Value
+	}
+	return all
 }
 
 // protocolOf is what a request speaks, by the reference's order of looking.
@@ -110,6 +144,9 @@ func (a *Arrival) Fill(r *telemetry.Record, ex *exchange.Exchange, w *telemetry.
 	}
 	r.Status, r.OriginStatus = ex.Resp.Status, originStatus
 	r.Retries, r.Start = ex.Log.Retries, ex.Now
+	if w.Request() && !a.taken {
+		a.take(&ex.Req, w)
+	}
 	r.RequestHeaders = append(r.RequestHeaders, a.fields...)
 	if !w.Response() {
 		return

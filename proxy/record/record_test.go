@@ -1,9 +1,11 @@
 package record_test
 
 import (
+	"io"
 	"slices"
 	"testing"
 
+	"github.com/sluice-edge/sluice/config"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/record"
 	"github.com/sluice-edge/sluice/telemetry"
@@ -21,7 +23,7 @@ func request(trusted bool) *exchange.Exchange {
 func TestFillTellsWhatCame(t *testing.T) {
 	for _, trusted := range []bool{false, true} {
 		ex, a, r := request(trusted), record.Arrival{}, telemetry.Record{}
-		a.Note(&ex.Req, nil)
+		a.Note(ex, nil)
 		ex.Req.Method, ex.Req.Upgrade = "POST", ""
 		ex.Req.Fields.Set("X-Forwarded-For", "192.0.2.1, 192.0.2.2")
 		ex.Route = &exchange.Route{Router: "r@file", Service: "weighted@file", NoMetrics: true}
@@ -75,7 +77,7 @@ func TestProtocols(t *testing.T) {
 		if tt.content != "" {
 			ex.Req.Fields.Add("content-type", tt.content)
 		}
-		a.Note(&ex.Req, nil)
+		a.Note(ex, nil)
 		if tt.head != "" {
 			ex.Resp.Fields.Add("grpc-status", tt.head)
 		}
@@ -89,7 +91,7 @@ func TestProtocols(t *testing.T) {
 
 func TestArrivalIsUsedAgain(t *testing.T) {
 	ex, a, r := request(true), record.Arrival{}, telemetry.Record{}
-	a.Note(&ex.Req, nil)
+	a.Note(ex, nil)
 	a.Reset()
 	a.Fill(&r, &exchange.Exchange{}, nil, 0)
 	if r.Method+r.ForwardedFor != "" || r.Protocol != telemetry.PlainHTTP {
@@ -100,11 +102,58 @@ func TestArrivalIsUsedAgain(t *testing.T) {
 func TestFillDoesNotAllocate(t *testing.T) {
 	ex, a, r := request(true), record.Arrival{}, telemetry.Record{}
 	if n := testing.AllocsPerRun(100, func() {
-		a.Note(&ex.Req, nil)
+		a.Note(ex, nil)
 		a.Fill(&r, ex, nil, 200)
 		a.Reset()
 		r.Reset()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+// The fields of the request are those that go to the server, but for what is added on the way;
+// where no server is asked, those that the middlewares left.
+func TestFieldsAreThoseBehindTheMiddlewares(t *testing.T) {
+	w := wantAll(t)
+	for _, sent := range []bool{false, true} {
+		for _, upgrade := range []string{"", "websocket"} {
+			ex, a, r := request(true), record.Arrival{}, telemetry.Record{}
+			ex.Req.Upgrade = upgrade
+			ex.Req.Fields.Add("Connection", "close")
+			ex.Req.Fields.Add("X-Old", "o")
+			ex.Req.Fields.Add("X-Forwarded-For", "192.0.2.3")
+			a.Note(ex, w)
+			ex.Req.Fields.Del("X-Old")
+			ex.Req.Fields.Add("X-New", "n")
+			if sent {
+				ex.Log.Sending(&ex.Req)
+				ex.Req.Fields.Add("X-Added", "a")
+			}
+			a.Fill(&r, ex, w, 200)
+			want := []telemetry.Header{{Name: "X-Forwarded-For", Value: "192.0.2.1"}}
+			if upgrade != "" {
+				want = append(want, telemetry.Header{Name: "Connection", Value: "Upgrade"})
+			}
+			want = append(want, telemetry.Header{Name: "X-Forwarded-For", Value: "192.0.2.3"}, telemetry.Header{Name: "X-New", Value: "n"})
+			if !slices.Equal(r.RequestHeaders, want) {
+				t.Errorf("sent %v, upgrade %q: %v, want %v", sent, upgrade, r.RequestHeaders, want)
+			}
+			if r.ForwardedFor != "192.0.2.1, 192.0.2.3" {
+				t.Errorf("%q", r.ForwardedFor)
+			}
+		}
+	}
+}
+
+// wantAll wants every field.
+func wantAll(t *testing.T) *telemetry.Wants {
+	t.Helper()
+	log := &config.AccessLog{}
+	log.SetDefaults()
+	log.Format, log.Fields.Headers.DefaultMode = "json", "keep"
+	h, err := telemetry.New(telemetry.Options{Static: &config.Static{AccessLog: log}, Stdout: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.Wants()
 }

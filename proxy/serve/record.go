@@ -31,7 +31,7 @@ func (l *life) end(in, out, head, ended int64) {
 }
 
 // arrive notes what ops and forwarding rules change later.
-func (l *life) arrive() { l.came.Note(&l.ex.Req, l.s.cfg.Wants) }
+func (l *life) arrive() { l.came.Note(l.ex, l.s.cfg.Wants) }
 
 func (l *life) fill(r *telemetry.Record) {
 	l.came.Fill(r, l.ex, l.s.cfg.Wants, l.call.OriginStatus)

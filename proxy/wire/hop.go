@@ -117,6 +117,9 @@ func hopByHop(name string) bool {
 // the client and costs nothing.
 func OutgoingRequest(ex *exchange.Exchange) {
 	req := &ex.Req
+	if ex.Log.Sending != nil {
+		ex.Log.Sending(req)
+	}
 	list := req.Fields.All()
 	n, xff, host := 0, -1, -1
 	var chain []byte // what further X-Forwarded-For fields say; copied once, there may be a thousand
