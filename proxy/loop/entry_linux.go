@@ -19,6 +19,7 @@ type Entry struct {
 	g         *Group
 	cfg       EntryPoint
 	limits    wire.Limits
+	inFrames  wire.Limits // of the heads of HTTP/2
 	tlsConfig *tls.Config
 	addr      net.Addr
 	ending    atomic.Bool
@@ -74,6 +75,8 @@ func (g *Group) newEntry(cfg EntryPoint) (*Entry, error) {
 	if e.limits.MaxHead <= 0 {
 		e.limits.MaxHead = wire.DefaultMaxHead
 	}
+	e.inFrames = e.limits
+	e.limits.MaxHead += wire.HeadSlack
 	e.SetMatcher(nobody{})
 	if cfg.TLS != nil {
 		e.tlsConfig = &tls.Config{GetConfigForClient: cfg.TLS, MinVersion: tls.VersionTLS10} // the callback's result says what holds

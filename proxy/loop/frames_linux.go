@@ -80,11 +80,11 @@ type stream struct {
 // speakFrames makes cl a connection of HTTP/2.
 func (l *loop) speakFrames(cl *client) {
 	cfg := &cl.entry.cfg
-	own := h2.Own{Table: cfg.DecoderTable, Streams: cl.entry.streams(), Window: streamWindow, HeadSize: uint32(cl.entry.limits.MaxHead)}
+	own := h2.Own{Table: cfg.DecoderTable, Streams: cl.entry.streams(), Window: streamWindow, HeadSize: uint32(cl.entry.inFrames.MaxHead)}
 	if own.Table == 0 {
 		own.Table = h2.DefaultTable
 	}
-	fr := &frames{rd: h2.NewReader(own.Table, &cl.entry.limits), window: h2.DefaultWindow, recv: frameWindow}
+	fr := &frames{rd: h2.NewReader(own.Table, &cl.entry.inFrames), window: h2.DefaultWindow, recv: frameWindow}
 	fr.peer = h2.Peer{Window: h2.DefaultWindow, Table: h2.DefaultTable}
 	fr.enc.SetTable(cl.entry.encoderTable(), fr.peer.Table)
 	cl.fr, cl.state, cl.bodyDone = fr, cFrames, true

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
+	"github.com/sluice-edge/sluice/proxy/wire"
 )
 
 func TestTimeouts(t *testing.T) {
@@ -178,7 +179,7 @@ func TestKeepAliveLimits(t *testing.T) {
 	if strings.Count(got, "HTTP/1.1 404") != 3 || strings.Count(got, "Connection: close") != 1 || strings.Count(got, "X-Sluice-Reason: no_router") != 3 {
 		t.Errorf("%q", got)
 	}
-	if got := raw(t, ed.addr, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 431 ") {
+	if got := raw(t, ed.addr, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", 1000+wire.HeadSlack)+"\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 431 ") {
 		t.Errorf("%q", got)
 	}
 }

@@ -61,7 +61,7 @@ type EntryPoint struct {
 	// owns the connection from then on; it must not be nil.
 	HandOver func(*Handover)
 
-	// MaxHead bounds request heads, in bytes; zero means 1 MiB.
+	// MaxHead bounds request heads, in bytes, those of HTTP/1 wire.HeadSlack later; zero means 1 MiB.
 	MaxHead int
 	// ReadTimeout bounds the head in total and, while a body comes, the time without a
 	// byte; with ReadTotal it bounds the whole request.

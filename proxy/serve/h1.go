@@ -257,7 +257,7 @@ func (h *h1) fill() error {
 
 // head reads and parses a head. Its strings live in the exchange's memory.
 func (h *h1) head(began time.Time) error {
-	lim := wire.Limits{MaxHead: h.s.cfg.MaxHead}
+	lim := wire.Limits{MaxHead: h.s.cfg.MaxHead + wire.HeadSlack}
 	for seen, timed := 0, false; ; {
 		b := h.buf[h.r:h.w]
 		n := wire.HeadEnd(b, seen)

@@ -36,7 +36,7 @@ type Config struct {
 	Wants   *telemetry.Wants
 	Log     zerolog.Logger
 
-	// MaxHead bounds request heads, in bytes; zero means 1 MiB.
+	// MaxHead bounds request heads, in bytes, those of HTTP/1 wire.HeadSlack later; zero means 1 MiB.
 	MaxHead int
 	// ReadTimeout bounds the head in total and, while a body comes, the time without a
 	// byte; with ReadTotal it bounds the whole request, the reference's meaning.

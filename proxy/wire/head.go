@@ -13,6 +13,10 @@ const (
 	DefaultMaxFields = 1000
 )
 
+// HeadSlack is how much more than an entry point's limit a head of HTTP/1 may have, in bytes:
+// the reference's server does not count the buffer that it reads ahead.
+const HeadSlack = 4 << 10
+
 // Limits bound a head. The zero value takes the defaults; a nil *Limits does, too.
 type Limits struct {
 	// MaxHead bounds a head with its empty line, in bytes.
