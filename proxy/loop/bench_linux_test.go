@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"crypto/tls"
+	"net"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -129,5 +131,65 @@ func BenchmarkShort(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		round()
+	}
+}
+
+// shaken returns both sides of a connection after its handshake, the server's as it is on a
+// loop. What the client writes, a record at a time, is read from the pipe.
+func shaken(tb testing.TB, version uint16) (client *tls.Conn, side *tlsSide, pipe net.Conn) {
+	a, b := net.Pipe()
+	tb.Cleanup(func() { a.Close(); b.Close() })
+	side = &tlsSide{Conn: b}
+	side.tc = tls.Server(side, &tls.Config{Certificates: []tls.Certificate{authority(tb)}, MaxVersion: version})
+	client = tls.Client(a, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
+	done := make(chan error, 1)
+	go func() { done <- client.Handshake() }()
+	if err := side.tc.Handshake(); err != nil {
+		tb.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		tb.Fatal(err)
+	}
+	side.onLoop = true
+	return client, side, b
+}
+
+// BenchmarkTLS is what TLS adds: a request is read and an answer of 1 KiB is sealed.
+func BenchmarkTLS(b *testing.B) {
+	client, side, pipe := shaken(b, tls.VersionTLS13)
+	k := &canned{client: 20}
+	l := newLoop(&Group{}, 0, k)
+	cl := l.newClient()
+	cl.tls, cl.fd = side, k.client
+	wire := make(chan []byte, 1<<10)
+	go func() {
+		for {
+			buf := make([]byte, 4<<10)
+			n, err := pipe.Read(buf)
+			if err != nil {
+				close(wire)
+				return
+			}
+			wire <- buf[:n]
+		}
+	}()
+	answer := make([]byte, 1<<10)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		b.StopTimer()
+		if _, err := client.Write([]byte(benchRequest)); err != nil {
+			b.Fatal(err)
+		}
+		k.request, k.ask = <-wire, true
+		b.StartTimer()
+		cl.readable = true
+		n, r := l.recv(&cl.conn, l.rb[headroom:headroom+quantum])
+		if r != got || n != len(benchRequest) || cl.readable {
+			b.Fatal(n, r)
+		}
+		if _, ok := l.seal(side, answer); !ok {
+			b.Fatal("not sealed")
+		}
 	}
 }

@@ -110,7 +110,7 @@ func (tr traveller) comeBack(c net.Conn, buffered []byte) bool {
 	}
 	buffered = append([]byte(nil), buffered...)
 	if t := tr.tls; t != nil {
-		t.Conn, t.onLoop = nil, true
+		t.Conn, t.onLoop, t.idle = nil, true, false
 	}
 	if !l.post(func(l *loop) { l.adopt(tr, fd, buffered) }) {
 		if t := tr.tls; t != nil {

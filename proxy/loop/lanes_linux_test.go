@@ -2,6 +2,7 @@ package loop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -73,21 +74,8 @@ func TestTLS(t *testing.T) {
 // TestShim pins what the loop relies on in crypto/tls: a temporary error of the connection
 // below is not kept, and a record that came in part is finished with what comes later.
 func TestShim(t *testing.T) {
-	cert := authority(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		a, b := net.Pipe()
-		side := &tlsSide{Conn: b}
-		side.tc = tls.Server(side, &tls.Config{Certificates: []tls.Certificate{cert}, MaxVersion: version})
-		client := tls.Client(a, &tls.Config{InsecureSkipVerify: true})
-		done := make(chan error, 1)
-		go func() { done <- client.Handshake() }()
-		if err := side.tc.Handshake(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-done; err != nil {
-			t.Fatal(err)
-		}
-		side.onLoop = true
+		client, side, b := shaken(t, version)
 		var wire []byte
 		got := make(chan []byte)
 		go func() {
@@ -126,8 +114,58 @@ func TestShim(t *testing.T) {
 		if n, err := side.tc.Write([]byte("answer")); n != 6 || err != nil || len(side.out) == 0 {
 			t.Errorf("TLS %x: Write = %d, %v", version, n, err)
 		}
-		a.Close()
-		b.Close()
+	}
+}
+
+// TestShimPieces: however records come, alone, together or in part, nothing is left lying in
+// crypto/tls when the loop is told that there is no more.
+func TestShimPieces(t *testing.T) {
+	for seed := range uint64(40) {
+		version := []uint16{tls.VersionTLS12, tls.VersionTLS13}[seed%2]
+		client, side, b := shaken(t, version)
+		k := newFake(seed)
+		l := newLoop(&Group{}, 0, k)
+		s := k.socket()
+		cl := l.newClient()
+		cl.tls, cl.fd = side, s.fd
+		var sent, plain []byte
+		for i := range 40 {
+			msg := bytes.Repeat([]byte{byte('a' + i%26)}, 1+k.rng.IntN([]int{10, 300, 3000, 16 << 10}[k.rng.IntN(4)]))
+			flown := make(chan []byte, 1)
+			go func() {
+				buf := make([]byte, 40<<10)
+				n := 0
+				for ends := (recordEnds{}); n == 0 || !ends.between(); {
+					m, err := b.Read(buf[n:])
+					if err != nil {
+						break
+					}
+					ends.pass(buf[n : n+m])
+					n += m
+				}
+				flown <- buf[:n]
+			}()
+			if _, err := client.Write(msg); err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, msg...)
+			s.flight = append(s.flight, <-flown...)
+			for len(s.flight) > 0 && k.rng.IntN(4) > 0 || i == 39 && len(s.flight)+len(s.rx) > 0 {
+				s.arrive()
+				cl.readable = true
+				for cl.readable {
+					room := 1 + k.rng.IntN(40<<10)
+					n, r := l.recv(&cl.conn, l.rb[headroom:headroom+room])
+					if r != again && r != got {
+						t.Fatalf("seed %d: %v", seed, r)
+					}
+					plain = append(plain, l.rb[headroom:headroom+n]...)
+				}
+			}
+		}
+		if !bytes.Equal(plain, sent) || !side.idle {
+			t.Fatalf("seed %d: %d bytes of %d, idle %v", seed, len(plain), len(sent), side.idle)
+		}
 	}
 }
 

@@ -356,7 +356,7 @@ func TestRequests(t *testing.T) {
 }
 
 // authority makes a certificate for a.test.
-func authority(t *testing.T) tls.Certificate {
+func authority(t testing.TB) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -24,6 +24,48 @@ type tlsSide struct {
 	raw []byte
 	dry bool
 	out []byte // ciphertext that crypto/tls has written
+
+	// idle is set while crypto/tls holds neither bytes to be read nor part of a record: then
+	// there is no use in asking it before more came. records follows what it was given.
+	idle    bool
+	records recordEnds
+}
+
+// recordEnds finds the ends of TLS records (RFC 8446 §5.1) in what passes.
+type recordEnds struct {
+	header, body int // bytes seen of a header, and missing of a body
+}
+
+func (r *recordEnds) pass(b []byte) {
+	for len(b) > 0 {
+		if r.body > 0 && r.header == 0 {
+			k := min(r.body, len(b))
+			r.body -= k
+			b = b[k:]
+			continue
+		}
+		switch r.header {
+		case 3:
+			r.body = int(b[0]) << 8
+		case 4:
+			r.body |= int(b[0])
+		}
+		r.header = (r.header + 1) % recordHeader
+		b = b[1:]
+	}
+}
+
+// between reports that the last record is complete.
+func (r *recordEnds) between() bool { return r.header == 0 && r.body == 0 }
+
+const (
+	recordHeader = 5
+	recordData   = 23 // application_data
+)
+
+// oneRecord reports whether b is exactly one record of application data.
+func oneRecord(b []byte) bool {
+	return len(b) > recordHeader && b[0] == recordData && int(b[3])<<8|int(b[4]) == len(b)-recordHeader
 }
 
 // errWait tells crypto/tls that there are no bytes now.
@@ -42,6 +84,7 @@ func (t *tlsSide) Read(p []byte) (int, error) {
 		}
 		n := copy(p, t.raw)
 		t.raw = t.raw[n:]
+		t.records.pass(p[:n])
 		return n, nil
 	}
 	if len(t.pre) > 0 {
@@ -49,9 +92,12 @@ func (t *tlsSide) Read(p []byte) (int, error) {
 		if t.pre = t.pre[n:]; len(t.pre) == 0 {
 			t.pre = nil
 		}
+		t.records.pass(p[:n])
 		return n, nil
 	}
-	return t.Conn.Read(p)
+	n, err := t.Conn.Read(p)
+	t.records.pass(p[:n])
+	return n, err
 }
 
 func (t *tlsSide) Write(p []byte) (int, error) {
@@ -106,33 +152,38 @@ func (t *tlsSide) RemoteAddr() net.Addr {
 	return t.Conn.RemoteAddr()
 }
 
-// recvTLS reads decrypted bytes: all that are there, without asking the kernel more than
-// needed. Records that crypto/tls holds need no event, so it is always asked to the end.
+// recvTLS reads decrypted bytes: all that are there, without asking the kernel or crypto/tls
+// more than needed. Records that crypto/tls holds need no event, so it is asked to the end.
 func (l *loop) recvTLS(cl *client, b []byte) (int, received) {
 	t, c := cl.tls, &cl.conn
 	if l.pb == nil {
 		l.pb = make([]byte, quantum)
 	}
 	borrowed := false // t.raw is in the loop's buffer, not in t's own memory
+	one := false      // t.raw was one record, and crypto/tls held nothing before
 	sum, r := 0, again
 	for {
-		n, err := t.tc.Read(b[sum:])
-		sum += n
-		if err == nil {
-			if sum == len(b) {
+		if !t.idle || len(t.raw) > 0 {
+			n, err := t.tc.Read(b[sum:])
+			sum += n
+			if err == nil && sum == len(b) {
+				t.idle = false
 				break
 			}
-			continue
-		}
-		var ne net.Error
-		if !errors.As(err, &ne) || !ne.Temporary() { //nolint:staticcheck // our own error says so
-			r = failed
-			if errors.Is(err, io.EOF) {
-				r, c.eof = ended, true
+			if err == nil && !one {
+				t.idle = false
+				continue
 			}
-			c.readable = sum > 0
-			t.dry = true
-			break
+			if _, waits := err.(errWait); err != nil && !waits {
+				r = failed
+				if errors.Is(err, io.EOF) {
+					r, c.eof = ended, true
+				}
+				c.readable = sum > 0
+				t.dry = true
+				break
+			}
+			t.idle = t.records.between()
 		}
 		if t.dry && !c.hup {
 			t.dry = false
@@ -148,6 +199,7 @@ func (l *loop) recvTLS(cl *client, b []byte) (int, received) {
 			break
 		}
 		t.raw, borrowed = l.pb[:k], true
+		one = t.idle && oneRecord(t.raw)
 	}
 	l.settleTLS(cl, borrowed)
 	if sum > 0 {
