@@ -210,10 +210,10 @@ func propagation(d *config.DNSChallenge) config.DNSPropagation {
 	return p
 }
 
+// dnsOptions are the settings of the wait for records; whom it asks is set for each order.
 func dnsOptions(d *config.DNSChallenge) []dns01.ChallengeOption {
 	p := propagation(d)
 	opts := []dns01.ChallengeOption{
-		dns01.CondOption(len(d.Resolvers) > 0, dns01.AddRecursiveNameservers(dns01.ParseNameservers(d.Resolvers))),
 		dns01.CondOption(p.DisableANSChecks, dns01.DisableAuthoritativeNssPropagationRequirement()),
 		dns01.CondOption(p.RequireAllRNS, dns01.RecursiveNSsPropagationRequirement()),
 	}

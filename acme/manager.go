@@ -66,6 +66,7 @@ type Manager struct {
 	challenges *challenges
 	resolvers  map[string]*resolver
 	problems   []config.Problem
+	dnsServers nameservers
 
 	sharedVaults []vault // storages that other replicas use too
 	ticketStore  *vault  // where session tickets' secrets are shared; nil: nowhere
@@ -156,7 +157,7 @@ func (m *Manager) open(ctx context.Context, name string, cfg *config.ACME, store
 	}
 	v := vault{st, ring}
 	r := &resolver{
-		name: name, cfg: cfg, keyType: kt, vault: v, lease: m.opts.Lease, challenges: m.challenges, dns: m.opts.DNS,
+		name: name, cfg: cfg, keyType: kt, vault: v, lease: m.opts.Lease, challenges: m.challenges, dns: m.opts.DNS, dnsServers: &m.dnsServers,
 		userAgent: m.opts.UserAgent, log: m.opts.Log.With().Str("resolver", name).Logger(),
 		lookup: m.opts.Lookup, httpPort: cmp.Or(m.opts.HTTPPort, 80), tlsPort: cmp.Or(m.opts.TLSPort, 443),
 		accountBits: cmp.Or(m.opts.AccountKeyBits, accountKeyBits), obtained: m.obtained, count: m.count,

@@ -43,6 +43,7 @@ type resolver struct {
 	lease      time.Duration
 	challenges *challenges
 	dns        func(*config.DNSChallenge) (challenge.Provider, error)
+	dnsServers *nameservers
 	userAgent  string
 	log        zerolog.Logger
 	wake       chan struct{}
@@ -375,15 +376,6 @@ func (r *resolver) doneElsewhere(ctx context.Context, j job) bool {
 	return t.Next.After(time.Now()) || j.ask && t.Checked.After(time.Now())
 }
 
-func (r *resolver) attempt(k string) Attempt {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if t := r.tries[k]; t != nil {
-		return *t
-	}
-	return Attempt{}
-}
-
 // note keeps the state of names in memory and in storage; nil forgets it.
 func (r *resolver) note(ctx context.Context, k string, a *Attempt) {
 	r.mu.Lock()
@@ -419,6 +411,11 @@ func (r *resolver) order(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
+	leave, err := r.askOwnServers(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if err := r.reserve(ctx, j); err != nil {
 		return err
 	}

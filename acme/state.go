@@ -34,6 +34,16 @@ type Attempt struct {
 	Checked time.Time `json:"checked,omitzero"`
 }
 
+// attempt is a copy of what is known of the trouble with names.
+func (r *resolver) attempt(k string) Attempt {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.tries[k]; t != nil {
+		return *t
+	}
+	return Attempt{}
+}
+
 // fail notes a failed order and when the next may be made: exponential back-off with
 // jitter, never before the CA's Retry-After.
 func (a *Attempt) fail(err error, now time.Time) {
