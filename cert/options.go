@@ -46,6 +46,9 @@ func CipherSuites(names []string) ([]uint16, error) {
 			case "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305":
 				out = append(out, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)
 				continue
+			case "TLS_FALLBACK_SCSV": // a signal of clients, in many lists all the same
+				out = append(out, tls.TLS_FALLBACK_SCSV)
+				continue
 			}
 			return nil, fmt.Errorf("cipherSuites: %q is not known", n)
 		}

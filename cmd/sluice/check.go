@@ -49,7 +49,8 @@ func (p *program) check(c *cli.Context) (int, error) {
 		v, ok := project[name]
 		return v, ok
 	}
-	k := check.New(check.World{Env: env, Writable: writable, Render: server.Render})
+	k := check.New(check.World{Env: env, Writable: writable, Render: server.Render,
+		Middleware: server.JudgeMiddleware, TLSOptions: server.JudgeTLSOptions})
 	compose := func(name string, data []byte) {
 		if project == nil {
 			project = p.dotEnv(filepath.Dir(name))

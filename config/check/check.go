@@ -41,6 +41,10 @@ type World struct {
 	Writable func(file string) error
 	// Render runs a file of dynamic configuration as a template.
 	Render func(name string, data []byte, env func(name string) string) ([]byte, *config.Problem)
+	// Middleware and TLSOptions judge settings as the router will. Fields are those below the
+	// middleware's kind, or below the options.
+	Middleware func(*config.Middleware) []config.Problem
+	TLSOptions func(*config.TLSOptions) []config.Problem
 }
 
 // Checker collects configuration and then looks for mistakes in all of it together.
@@ -50,7 +54,9 @@ type Checker struct {
 	model    model
 	compose  *decode.Compose
 	host     bool // the static configuration is a file
-	done     bool
+	// guessed is set when a variable that is not set was put in.
+	guessed bool
+	done    bool
 }
 
 // New returns a Checker that knows nothing yet.
@@ -173,6 +179,7 @@ func nearestPlace(places decode.Places, key, otherwise string) string {
 
 // Dynamic checks a file of dynamic configuration.
 func (c *Checker) Dynamic(name string, data []byte) {
+	c.guessed = false
 	if c.world.Render != nil {
 		rendered, p := c.world.Render(name, data, func(v string) string { return c.variable(v, "") })
 		if p != nil {
@@ -189,6 +196,11 @@ func (c *Checker) Dynamic(name string, data []byte) {
 	}
 	for _, p := range problems {
 		c.add("", p)
+	}
+	if c.guessed && d.HTTP != nil {
+		for n := range d.HTTP.Middlewares {
+			c.model.guessed[n+"@file"] = true
+		}
 	}
 	c.model.addFile(c, &d, func(key string) string { return nearestPlace(places, key, "file "+name) })
 }

@@ -251,7 +251,11 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 		if l.Listed {
 			key = c.interpolate(key)
 		}
+		c.guessed = false
 		labels[key], where[key] = c.interpolate(l.Value), l.Where
+		if parts := strings.Split(key, "."); c.guessed && len(parts) > 4 {
+			c.model.guessed[parts[3]+"@docker"], c.model.guessed[parts[3]+"@swarm"] = true, true
+		}
 	}
 	source := "service " + s.Name
 	dyn, extra, places, problems := decode.TraceLabels(labels, source)

@@ -123,6 +123,7 @@ func (c *Checker) variable(name, rest string) string {
 	case strings.HasPrefix(rest, "+"):
 		return c.interpolate(rest[1:])
 	case !set:
+		c.guessed = true
 		return strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 	}
 	return value

@@ -30,6 +30,8 @@ type model struct {
 	// automatic are the compose services with a service made for them whose name ends in the
 	// project's, which the file does not tell.
 	automatic map[string]bool
+	// guessed are middlewares with settings that are not known: variables that are not set.
+	guessed map[string]bool
 	// providers are those something was given of; nothing is said about others.
 	providers    map[string]bool
 	routers      map[string]*owned[*config.Router]
@@ -51,6 +53,7 @@ func newModel() model {
 		services: map[string]*owned[*config.Service]{}, tcpServices: map[string]bool{}, udpServices: map[string]bool{},
 		middlewares: map[string]*owned[*config.Middleware]{}, tcpMiddle: map[string]bool{}, transports: map[string]bool{},
 		tlsOptions: map[string]bool{}, rules: map[string]*rule.Rule{}, automatic: map[string]bool{},
+		guessed: map[string]bool{},
 	}
 }
 
@@ -100,6 +103,19 @@ func (m *model) add(c *Checker, provider string, d *config.Dynamic, at func(stri
 	m.addStreams(d, provider, at)
 	if t := d.TLS; t != nil {
 		note(m.tlsOptions, t.Options, provider)
+		m.options(c, t.Options, provider, at)
+	}
+}
+
+// options judges TLS options.
+func (m *model) options(c *Checker, options map[string]*config.TLSOptions, provider string, at func(string) string) {
+	if c.world.TLSOptions == nil {
+		return
+	}
+	for _, n := range sortedKeys(options) {
+		for _, p := range c.world.TLSOptions(options[n]) {
+			m.report(c, at, "tls.options."+n, "tls options "+n+"@"+provider, p.Code, p.Text, p.Suggestion, p.Severity)
+		}
 	}
 }
 
@@ -346,7 +362,17 @@ func (m *model) middleware(c *Checker, w *owned[*config.Middleware]) {
 		m.report(c, w.at, w.key+".plugin."+n, object, config.CodeUnsupported, "plugins are not supported; routers that use this one are closed",
 			config.PluginRemedy(n), config.Error)
 	}
-	if kinds := setKinds(w.cfg); len(kinds) != 1 {
+	kinds := setKinds(w.cfg)
+	if c.world.Middleware != nil && len(kinds) == 1 && w.cfg.Chain == nil && w.cfg.Plugin == nil && !m.guessed[w.name] {
+		for _, p := range c.world.Middleware(w.cfg) {
+			key := w.key + "." + kinds[0]
+			if p.Field != "" && p.Field != kinds[0] {
+				key += "." + p.Field
+			}
+			m.report(c, w.at, key, object, p.Code, p.Text, p.Suggestion, p.Severity)
+		}
+	}
+	if len(kinds) != 1 {
 		text := "has no kind: nothing would be done"
 		if len(kinds) > 1 {
 			text = "has several kinds: " + strings.Join(kinds, ", ")
