@@ -37,6 +37,11 @@ func parseEnv(environ []string, read func(string) ([]byte, error)) (settings []s
 			continue
 		}
 		path := envPath(name, roots, short)
+		if path == nil && envPath(strings.ToUpper(name), roots, short) != nil {
+			problems = append(problems, config.Problem{Source: "environment", Field: name, Code: config.CodeUnknownKey,
+				Text: "is not read, as in the reference", Suggestion: "write " + strings.ToUpper(name), Severity: config.Warning})
+			continue
+		}
 		if path == nil {
 			if strings.EqualFold(name, "TRAEFIK_CONFIGFILE") || strings.EqualFold(name, "SLUICE_CONFIGFILE") {
 				problems = append(problems, config.Problem{Source: "environment", Field: name, Code: config.CodeUnsupported,
@@ -63,13 +68,13 @@ func parseEnv(environ []string, read func(string) ([]byte, error)) (settings []s
 	return settings, problems
 }
 
-// envPath takes a variable's name apart, or gives nil if it is none of ours.
+// envPath takes a variable's name apart, or gives nil if it is none of ours. The beginning
+// up to the top-level key is in upper case, as in the reference; the rest in any.
 func envPath(name string, roots, short []string) []string {
-	upper := strings.ToUpper(name)
-	rest, ok := strings.CutPrefix(upper, "TRAEFIK_")
+	rest, ok := strings.CutPrefix(name, "TRAEFIK_")
 	ours := false
 	if !ok {
-		if rest, ours = strings.CutPrefix(upper, "SLUICE_"); !ours {
+		if rest, ours = strings.CutPrefix(name, "SLUICE_"); !ours {
 			return nil
 		}
 	}
@@ -83,7 +88,7 @@ func envPath(name string, roots, short []string) []string {
 	}
 	path := strings.Split(strings.ToLower(rest), "_")
 	switch {
-	case begins(roots):
+	case begins(roots), begins([]string{"pilot", "hub"}): // these are refused, not passed over
 	case ours && begins(short):
 		path = append([]string{"sluice"}, path...)
 	default:

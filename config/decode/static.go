@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -187,7 +189,7 @@ func (s *Sources) Place(key string) string {
 // file reads the static file: the one named, or the first on the search path.
 func (l *loader) file(named *string, environ []string) (*node, error) {
 	if named != nil {
-		name := *named
+		name := os.Expand(*named, func(v string) string { return variable(environ, v) }) // as the reference
 		data, err := l.read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, unreadable("flag --configFile", fmt.Sprintf("there is no file %q", name), "")
@@ -219,20 +221,31 @@ func (l *loader) parse(name string, data []byte, err error) (*node, error) {
 	if root == nil {
 		return nil, unreadable("file "+name, "holds no configuration", "")
 	}
+	if root.kind == object && !slices.ContainsFunc(root.kids, func(k *node) bool { return isStaticKey(k.key) }) {
+		return nil, unreadable("file "+name, "holds no static configuration", "it begins with keys such as entryPoints and providers")
+	}
 	return root, nil
+}
+
+// isStaticKey reports whether a static file may begin with the key, or could in Traefik.
+func isStaticKey(key string) bool {
+	_, old := explain([]string{key})
+	return old || slices.ContainsFunc(StaticKeys(), func(k string) bool { return strings.EqualFold(k, key) })
+}
+
+func variable(environ []string, name string) string {
+	for _, e := range environ {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
 }
 
 // SearchPath lists the places of a static file in the order they are tried: sluice.* and
 // traefik.* below /etc/sluice, /etc/traefik, $XDG_CONFIG_HOME, $HOME/.config and the working directory.
 func SearchPath(environ []string) []string {
-	home := func(name string) string {
-		for _, e := range environ {
-			if v, ok := strings.CutPrefix(e, name+"="); ok {
-				return v
-			}
-		}
-		return ""
-	}
+	home := func(name string) string { return variable(environ, name) }
 	var out []string
 	add := func(dir string, bases ...string) {
 		for _, b := range bases {
