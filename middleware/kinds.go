@@ -101,7 +101,7 @@ func limitKinds() []kind {
 			}},
 		{"circuitBreaker", func(c *mw) bool { return c.CircuitBreaker != nil },
 			func(n string, c *mw, d Deps) (Built, error) {
-				return op(limit.NewBreaker(d.Router, n, c.CircuitBreaker, d.State))
+				return op(limit.NewBreaker(d.Router, n, c.CircuitBreaker, d.State, d.Warn))
 			}},
 		{"ipDenyList", func(c *mw) bool { return c.IPDenyList != nil },
 			func(_ string, c *mw, d Deps) (Built, error) { return op(limit.NewIPDenyList(c.IPDenyList, d.Warn)) }},

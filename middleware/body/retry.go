@@ -34,8 +34,11 @@ func NewRetry(cfg *config.Retry, warn option.Warn) (exchange.Stage, error) {
 	if cfg.Attempts < 1 {
 		return nil, option.Errorf("attempts", "write for example 3", "%d leaves no attempt", cfg.Attempts)
 	}
-	if cfg.InitialInterval < 0 || cfg.Timeout < 0 {
-		return nil, option.Errorf("initialInterval", "write for example 100ms", "initialInterval or timeout is negative")
+	if cfg.InitialInterval < 0 {
+		warn.Say("initialInterval", "write for example 100ms", "%s is negative: there is no pause", cfg.InitialInterval)
+	}
+	if cfg.Timeout < 0 {
+		warn.Say("timeout", "write for example 10s", "%s is negative: there is no limit", cfg.Timeout)
 	}
 	rt := &retry{
 		attempts: cfg.Attempts, interval: time.Duration(cfg.InitialInterval), timeout: time.Duration(cfg.Timeout),

@@ -220,12 +220,22 @@ func TestRetryCutsOffUnwantedAnswers(t *testing.T) {
 }
 
 func TestRetryOptions(t *testing.T) {
-	for _, cfg := range []config.Retry{{}, {Attempts: -1}, {Attempts: 2, Status: []string{"abc"}}, {Attempts: 2, DisableRetryOnNetworkError: true}, {Attempts: 2, InitialInterval: -1}} {
+	for _, cfg := range []config.Retry{{}, {Attempts: -1}, {Attempts: 2, Status: []string{"abc"}}, {Attempts: 2, DisableRetryOnNetworkError: true}} {
 		if _, err := NewRetry(&cfg, nil); err == nil {
 			t.Errorf("%+v accepted", cfg)
 		}
 	}
 	if _, err := NewRetry(&config.Retry{Attempts: 2, Status: []string{"599-500"}}, nil); err != nil {
 		t.Error(err)
+	}
+	var warned []string
+	stage, err := NewRetry(&config.Retry{Attempts: 2, Status: []string{"503"}, InitialInterval: -1, Timeout: -1}, func(field, _, _ string) { warned = append(warned, field) })
+	if err != nil || strings.Join(warned, ",") != "initialInterval,timeout" {
+		t.Fatalf("negative durations: %v, warned of %v", err, warned)
+	}
+	s, w := &server{script: []reply{{503, ""}, {200, ""}}}, httptest.NewRecorder()
+	stage(s).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	if w.Code != http.StatusOK {
+		t.Errorf("negative durations: %d", w.Code)
 	}
 }

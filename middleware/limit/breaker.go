@@ -54,7 +54,7 @@ func breakerFuncs() map[string]expr.Func[*window] {
 }
 
 // NewBreaker builds a circuit breaker. Each router has its own, as with the reference.
-func NewBreaker(router, name string, cfg *config.CircuitBreaker, state *memory.State) (exchange.Op, error) {
+func NewBreaker(router, name string, cfg *config.CircuitBreaker, state *memory.State, warn option.Warn) (exchange.Op, error) {
 	cond, err := expr.Compile(cfg.Expression, breakerFuncs())
 	if err != nil {
 		return nil, option.Errorf("expression", "write for example NetworkErrorRatio() > 0.30", "%v", err)
@@ -71,9 +71,9 @@ func NewBreaker(router, name string, cfg *config.CircuitBreaker, state *memory.S
 		{&b.recovery, "recoveryDuration", cfg.RecoveryDuration, 10 * time.Second},
 	} {
 		if d.value < 0 {
-			return nil, option.Errorf(d.field, "write for example "+d.standard.String(), "%s is negative", d.value)
+			warn.Say(d.field, "write for example "+d.standard.String(), "%s is negative; %s is used", d.value, d.standard)
 		}
-		if *d.to = int64(d.value); d.value == 0 {
+		if *d.to = int64(d.value); d.value <= 0 {
 			*d.to = int64(d.standard)
 		}
 	}

@@ -25,7 +25,7 @@ func try(op exchange.Op, status int, d time.Duration) int {
 
 func newBreaker(t *testing.T, state *memory.State, cfg *config.CircuitBreaker) exchange.Op {
 	t.Helper()
-	op, err := NewBreaker("r", "m", cfg, state)
+	op, err := NewBreaker("r", "m", cfg, state, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,12 +146,21 @@ func TestBreakerOptions(t *testing.T) {
 		{config.CircuitBreaker{Expression: "Unknown() > 1"}, "LatencyAtQuantileMS"},
 		{config.CircuitBreaker{FallbackDuration: config.Duration(time.Second)}, "expression: is empty"},
 		{config.CircuitBreaker{Expression: "LatencyAtQuantileMS(101) > 1"}, "percentage"},
-		{config.CircuitBreaker{Expression: "NetworkErrorRatio() > 1", CheckPeriod: -1}, "checkPeriod"},
 		{config.CircuitBreaker{Expression: "NetworkErrorRatio() > 1", ResponseCode: 42}, "responseCode"},
 	} {
-		if _, err := NewBreaker("r", "m", &c.cfg, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := NewBreaker("r", "m", &c.cfg, nil, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
 		}
+	}
+	// As with the reference a duration that is none is the usual one.
+	var warned []string
+	op, err := NewBreaker("r", "m", &config.CircuitBreaker{Expression: "NetworkErrorRatio() > 0.5", CheckPeriod: -1, FallbackDuration: -2, RecoveryDuration: -3}, nil,
+		func(field, _, _ string) { warned = append(warned, field) })
+	if err != nil || strings.Join(warned, ",") != "checkPeriod,fallbackDuration,recoveryDuration" {
+		t.Fatalf("negative durations: %v, warned of %v", err, warned)
+	}
+	if b, ok := op.(*breaker); !ok || b.check != int64(100*time.Millisecond) || b.fallback != int64(10*time.Second) || b.recovery != int64(10*time.Second) {
+		t.Errorf("negative durations: %+v", op)
 	}
 }
 

@@ -225,7 +225,7 @@ func TestRateIsKeptUnderConcurrency(t *testing.T) {
 func TestRateLimitDoesNotAllocate(t *testing.T) {
 	op := newLimit(t, nil, "r", &config.RateLimit{Average: 1e9, Period: config.Duration(time.Second), Burst: 1000})
 	fl, _ := NewInFlight("r", "m", &config.InFlightReq{Amount: 10}, nil, nil)
-	br, _ := NewBreaker("r", "m", &config.CircuitBreaker{Expression: "NetworkErrorRatio() > 0.5"}, nil)
+	br, _ := NewBreaker("r", "m", &config.CircuitBreaker{Expression: "NetworkErrorRatio() > 0.5"}, nil, nil)
 	ex := request("127.0.0.1")
 	if n := testing.AllocsPerRun(500, func() {
 		ex.Now++
