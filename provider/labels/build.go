@@ -390,7 +390,7 @@ func (s *build) defaultRule(n string) string {
 		s.problem("router "+n, config.CodeInvalidRule, "has no rule, and the default rule of the provider cannot be read", "")
 		return ""
 	}
-	rule, err := s.b.rule.Render(s.name, s.w.Name, s.w.Labels)
+	rule, err := s.b.rule.Render(s.name, cmp.Or(s.w.Container, s.w.Name), s.w.Labels)
 	if err != nil {
 		s.problem("router "+n, config.CodeInvalidRule, "the default rule: "+err.Error(), "")
 		return ""

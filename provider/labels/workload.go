@@ -25,7 +25,9 @@ type Workload struct {
 	// Key tells workloads apart and orders them; Name is what people call it, and
 	// Source how Problems name it ("container web-1").
 	Key, Name, Source string
-	Labels            map[string]string
+	// Container is what a default rule calls ContainerName; empty means Name.
+	Container string
+	Labels    map[string]string
 	// Created decides which of two replicas of one compose service is the newer.
 	Created time.Time
 	Rank    Rank

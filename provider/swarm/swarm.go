@@ -133,6 +133,9 @@ func (p *Provider) rebuild(s *service) bool {
 	w := &labels.Workload{Key: s.Spec.Name + "\x00" + s.ID, Name: s.Spec.Name, Source: "service " + s.Spec.Name,
 		Labels: s.Spec.Labels, Created: s.CreatedAt, Rank: labels.Live, Swarm: true, Place: placer{p, s},
 		Engine: p.Name(), Asleep: s.asleep()}
+	if r := s.Spec.Mode.Replicated; r != nil && r.Replicas != nil && *r.Replicas == 1 {
+		w.Container = s.Spec.Name + ".1" // several would make as many rules, which contradict each other
+	}
 	switch {
 	case len(s.tasks) == 0:
 		w.Rank = labels.Down

@@ -218,6 +218,17 @@ func TestServicesComeScaleAndGo(t *testing.T) {
 	t.Logf("a service that is removed is forgotten after %v", v.await(""))
 }
 
+// TestNameOfTheOnlyTask checks what a default rule calls ContainerName.
+func TestNameOfTheOnlyTask(t *testing.T) {
+	l := open(t)
+	v := l.watch(func(c *config.SwarmProvider, _ *Options) { c.DefaultRule = "Host(`{{ .ContainerName }}`)" })
+	v.await("")
+	id := l.create(l.spec("web", 1, nil))
+	v.await("Host(`web.1`) 1")
+	l.update(id, func(s *swarm.ServiceSpec) { n := uint64(2); s.Mode.Replicated.Replicas = &n })
+	v.await("Host(`web`) 2")
+}
+
 func TestDeadTaskIsNoticed(t *testing.T) {
 	l := open(t)
 	v := l.watch(nil)
