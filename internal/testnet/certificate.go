@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -11,6 +12,17 @@ import (
 	"testing"
 	"time"
 )
+
+// Pair makes a certificate for names that is valid now, with its key.
+func Pair(t testing.TB, names ...string) tls.Certificate {
+	t.Helper()
+	now := time.Now()
+	pair, err := tls.X509KeyPair(Certificate(t, now.Add(-time.Hour), now.Add(time.Hour), names...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
 
 // Certificate makes a certificate for names that signs itself, valid between the two times, and
 // returns it and its key as PEM.

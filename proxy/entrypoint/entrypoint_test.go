@@ -3,14 +3,9 @@ package entrypoint
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -22,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/stream"
 	"github.com/sluice-edge/sluice/proxy/upstream"
@@ -79,16 +75,7 @@ func (teller) Request(ex *exchange.Exchange) exchange.Verdict {
 
 func certificate(t testing.TB) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{Certificates: []tls.Certificate{testnet.Pair(t, "a.test")}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
 	return func(*tls.ClientHelloInfo) (*tls.Config, error) { return cfg, nil }
 }
 

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/loop/epoll"
 	"github.com/sluice-edge/sluice/proxy/wire"
@@ -140,7 +141,7 @@ func shaken(tb testing.TB, version uint16) (client *tls.Conn, side *tlsSide, pip
 	a, b := net.Pipe()
 	tb.Cleanup(func() { a.Close(); b.Close() })
 	side = &tlsSide{Conn: b}
-	side.tc = tls.Server(side, &tls.Config{Certificates: []tls.Certificate{authority(tb)}, MaxVersion: version})
+	side.tc = tls.Server(side, &tls.Config{Certificates: []tls.Certificate{testnet.Pair(tb, "a.test")}, MaxVersion: version})
 	client = tls.Client(a, &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true})
 	done := make(chan error, 1)
 	go func() { done <- client.Handshake() }()

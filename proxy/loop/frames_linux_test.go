@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/proxy/wire"
 	"github.com/sluice-edge/sluice/proxy/wire/h2"
@@ -594,7 +595,7 @@ func (r readerOf) Read(p []byte) (int, error) { return r.Stream.Read(p) }
 
 // TestStreamsOverTLS has net/http's client ask for many things at once.
 func TestStreamsOverTLS(t *testing.T) {
-	cert := authority(t)
+	cert := testnet.Pair(t, "a.test")
 	ep := backend(t, echo)
 	ed := startFrames(t, &fixed{eps: []*exchange.Endpoint{ep}}, nil, func(c *EntryPoint) {
 		c.AltSvc = `h3=":443"`

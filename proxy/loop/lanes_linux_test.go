@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 	"github.com/sluice-edge/sluice/telemetry"
 )
@@ -22,7 +23,7 @@ import (
 func ok(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }
 
 func TestTLS(t *testing.T) {
-	cert := authority(t)
+	cert := testnet.Pair(t, "a.test")
 	big := strings.Repeat("0123456789", 50_000)
 	ep := backend(t, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -179,7 +180,7 @@ func TestTunnel(t *testing.T) {
 		_, _ = io.Copy(c, br)
 		_ = c.(*net.TCPConn).CloseWrite()
 	})
-	cert := authority(t)
+	cert := testnet.Pair(t, "a.test")
 	ed := start(t, &fixed{eps: []*exchange.Endpoint{ep}}, func(_ *Options, c *EntryPoint) {
 		c.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			return &tls.Config{Certificates: []tls.Certificate{cert}}, nil

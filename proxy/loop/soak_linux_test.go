@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
@@ -37,7 +38,7 @@ func TestSoak(t *testing.T) {
 	for range 3 {
 		eps = append(eps, backend(t, moody))
 	}
-	cert := authority(t)
+	cert := testnet.Pair(t, "a.test")
 	ed := start(t, &fixed{eps: eps}, func(_ *Options, c *EntryPoint) {
 		c.ReadTimeout, c.IdleTimeout = 2*time.Second, time.Second
 		c.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) {

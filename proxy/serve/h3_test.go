@@ -2,13 +2,8 @@ package serve_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -17,20 +12,12 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/serve"
 )
 
 func TestHTTP3(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
+	cfg := &tls.Config{Certificates: []tls.Certificate{testnet.Pair(t, "a.test")}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12}
 	b := echoServer(t)
 	e := newEdge(t, serve.Config{AltSvc: `h3=":1"`}, routes{"a.test": to(endpoint(t, b.URL))})
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -24,9 +24,9 @@ const (
 // UDP forwards the datagrams of one port. A session is a client's address; it stays with
 // its server until both sides were silent for the time-out.
 type UDP struct {
-	conn *net.UDPConn
-	opts UDPOptions
-	log  zerolog.Logger
+	conn    *net.UDPConn
+	opts    UDPOptions
+	log     zerolog.Logger
 	service atomic.Pointer[udpService]
 
 	mu       sync.Mutex
