@@ -35,6 +35,11 @@ func serve(t testing.TB, stage exchange.Stage, h http.HandlerFunc) (url string, 
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ex := &exchange.Exchange{MayBlock: true}
 		ex.Req.Method = r.Method
+		for k, vals := range r.Header {
+			for _, v := range vals {
+				ex.Req.Fields.Add(k, v)
+			}
+		}
 		*last = ex
 		wrapped.ServeHTTP(w, r.WithContext(exchange.NewContext(r.Context(), ex)))
 	}))

@@ -76,9 +76,11 @@ func (e *errorPage) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 	if r.TLS != nil {
 		asked.Scheme = "https"
 	}
-	header := r.Header.Clone()
+	sent := watch(r)
 	g := newGate(w, func(status int) bool { return !e.statuses.has(status) })
-	if g.run(next, r) {
+	passed := g.run(next, r)
+	header := sent.end()
+	if passed {
 		return
 	}
 	original, status := g.status, g.status
@@ -94,6 +96,51 @@ func (e *errorPage) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 		return
 	}
 	e.page.ServeHTTP(&statusWriter{ResponseWriter: w, status: status}, page)
+}
+
+// sentFields follow a request's fields through the middlewares between the pages and the
+// server, as which the page is asked for: a password that is removed on the way is not for
+// the service of the pages either.
+type sentFields struct {
+	ex     *exchange.Exchange
+	before func(*exchange.Request)
+	header http.Header
+}
+
+func watch(r *http.Request) *sentFields {
+	s := &sentFields{ex: exchange.FromContext(r.Context())}
+	if s.ex == nil {
+		s.header = r.Header.Clone()
+		return s
+	}
+	s.before = s.ex.Log.Sending
+	s.ex.Log.Sending = func(req *exchange.Request) {
+		s.header = headerOf(&req.Fields)
+		if s.before != nil {
+			s.before(req)
+		}
+	}
+	return s
+}
+
+// end gives what was sent last, or would have been, where no server was asked.
+func (s *sentFields) end() http.Header {
+	if s.ex == nil {
+		return s.header
+	}
+	s.ex.Log.Sending = s.before
+	if s.header == nil {
+		s.header = headerOf(&s.ex.Req.Fields)
+	}
+	return s.header
+}
+
+func headerOf(f *exchange.Fields) http.Header {
+	h := make(http.Header, f.Len())
+	for _, g := range f.All() {
+		h.Add(g.Name, g.Value)
+	}
+	return h
 }
 
 // request is the question for the page, or nil where the query makes no URL.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -83,6 +84,41 @@ func TestErrors(t *testing.T) {
 		}
 		if asked.Header.Get("X-A") != "1" || asked.Header.Get("X-B") != wantB || asked.Header.Get("If-None-Match") != "" {
 			t.Errorf("%s: fields of the question %v", c.path, asked.Header)
+		}
+	}
+}
+
+// The page is asked with the fields that the middlewares between have left.
+func TestErrorsAskWithWhatWasSent(t *testing.T) {
+	for _, sent := range []bool{true, false} {
+		var asked http.Header
+		stage, err := NewErrors(&config.ErrorPage{Status: []string{"401"}, Service: "page"}, func(string) (http.Handler, error) {
+			return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = r.Header }), nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logged := 0
+		ex := &exchange.Exchange{}
+		ex.Log.Sending = func(*exchange.Request) { logged++ }
+		ex.Req.Fields.Add("Authorization", "Basic x")
+		h := stage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			ex.Req.Fields.Del("Authorization")
+			ex.Req.Fields.Add("X-User", "ann")
+			if sent {
+				ex.Log.Sending(&ex.Req)
+				ex.Req.Fields.Add("X-Forwarded-For", "192.0.2.1") // as a lane does
+			}
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Basic x")
+		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(exchange.NewContext(r.Context(), ex)))
+		if len(asked) != 1 || asked.Get("X-User") != "ann" {
+			t.Errorf("sent %v: the page was asked with %v", sent, asked)
+		}
+		if ex.Log.Sending(&ex.Req); sent && logged != 2 || !sent && logged != 1 {
+			t.Errorf("sent %v: what was there before was called %d times", sent, logged)
 		}
 	}
 }
