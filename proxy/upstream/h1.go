@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sluice-edge/sluice/proxy/exchange"
@@ -24,8 +23,8 @@ type talk struct {
 	// armed is set once the client is watched; disarm ends it.
 	armed  bool
 	disarm func()
-	// headBy is when the answer's head must be there; zero for no limit.
-	headBy time.Time
+	// head bounds the time to the answer's head.
+	head headLimit
 	// got is set once a byte of an answer has come.
 	got bool
 	// headed is set once the head was passed on.
@@ -157,95 +156,13 @@ func (t *talk) send() *Error {
 	if err != nil {
 		return t.ioError(err, n == 0)
 	}
-	if h := c.p.ep.Transport.ResponseHeaderTimeout; h > 0 {
-		t.headBy = time.Now().Add(h)
+	if t.up.body == nil {
+		t.sent()
 	}
 	if t.up.body != nil && !ex.Req.Expect100 {
 		t.startUpload()
 	}
 	return nil
-}
-
-// continueWait is how long to wait for 100 (Continue) before the body is sent unasked
-// (RFC 9110 §10.1.1 tells not to wait for ever).
-const continueWait = time.Second
-
-// fill waits for bytes from the server: for a moment as it is, then with the client watched.
-func (t *talk) fill(limit int) error {
-	c := t.conn
-	if !t.armed {
-		_ = c.nc.SetReadDeadline(time.Now().Add(patience))
-		err := c.fill(limit)
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		t.arm()
-	}
-	by := t.headBy
-	waits := t.up.body != nil && !t.up.began && !t.headed
-	if waits {
-		if w := time.Now().Add(continueWait); by.IsZero() || w.Before(by) {
-			by = w
-		}
-	}
-	_ = c.nc.SetReadDeadline(by)
-	err := c.fill(limit)
-	if waits && errors.Is(err, os.ErrDeadlineExceeded) && (t.headBy.IsZero() || time.Now().Before(t.headBy)) {
-		t.startUpload()
-		return t.fill(limit)
-	}
-	return err
-}
-
-// arm makes the connection end when the client goes away. While the body is read, reading
-// it tells that; watching begins with its end.
-func (t *talk) arm() {
-	t.armed = true
-	stop := context.AfterFunc(t.ctx, t.conn.abort)
-	t.watch.want(t.call.Watch, t.up.body == nil)
-	t.disarm = func() { stop(); t.watch.end() }
-}
-
-// watching is the watching of the client. It begins once it is wanted and nobody reads the
-// body; the goroutine that sends the body says when that is.
-type watching struct {
-	mu    sync.Mutex
-	watch func() (stop func()) // nil: not wanted
-	free  bool
-	stop  func()
-}
-
-func (w *watching) want(watch func() (stop func()), free bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.watch = watch
-	w.free = w.free || free
-	w.begin()
-}
-
-// released tells that the body has been read.
-func (w *watching) released() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.free = true
-	w.begin()
-}
-
-func (w *watching) begin() {
-	if w.watch != nil && w.free && w.stop == nil {
-		w.stop = w.watch()
-	}
-}
-
-// end waits until nobody reads from the client any more.
-func (w *watching) end() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.watch = nil
-	if w.stop != nil {
-		w.stop()
-		w.stop = nil
-	}
 }
 
 // maxInterim bounds the interim answers to one request.
@@ -272,7 +189,7 @@ func (t *talk) receive(keep *bool) (Result, *Error) {
 			}
 			continue
 		}
-		t.headBy = time.Time{}
+		t.head.came()
 		t.call.OriginStatus = s
 		alive, framing, length := ex.Resp.KeepAlive, ex.Resp.Framing, ex.Resp.Length
 		if framing == exchange.Streamed {

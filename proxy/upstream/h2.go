@@ -128,9 +128,12 @@ type stream struct {
 	headed bool
 	watch  watching
 
+	slow func() // ends the request
+
 	mu   sync.Mutex // RoundTrip may report interim answers after it has returned
 	over bool
-	gone error // the client did not take an interim answer
+	gone error       // the client did not take an interim answer
+	late *time.Timer // ends the wait for the answer's head
 }
 
 // errSlow ends a request whose answer takes too long.
@@ -142,20 +145,16 @@ func (s *stream) run(ctx context.Context) (Result, *Error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer s.watch.end()
-	if h := s.p.ep.Transport.ResponseHeaderTimeout; h > 0 {
-		t := time.AfterFunc(h, func() { cancel(errSlow) })
-		defer t.Stop()
-	}
+	s.slow = func() { cancel(errSlow) }
 	req := s.request(ctx)
 	s.watch.want(s.call.Watch, s.body == nil)
 	if s.body != nil {
 		defer s.body.finish()
+	} else {
+		s.sent()
 	}
 	resp, err := s.cc.RoundTrip(req)
-	s.mu.Lock()
-	s.over = true
-	gone := s.gone
-	s.mu.Unlock()
+	gone := s.came()
 	if err != nil {
 		if parent.Err() == nil && cancelledCall(ex, err) {
 			return Answered, nil
@@ -223,7 +222,7 @@ func (s *stream) request(ctx context.Context) *http.Request {
 		req.Header["User-Agent"] = []string{""} // none, rather than the library's own
 	}
 	if src := s.source(); src != nil {
-		s.body = &streamBody{src: src, trailer: req.Trailer, read: s.watch.released}
+		s.body = &streamBody{src: src, trailer: req.Trailer, read: s.read}
 		s.body.cond.L = &s.body.mu
 		req.Body = s.body
 		req.ContentLength = -1

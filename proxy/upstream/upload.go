@@ -97,6 +97,7 @@ func (t *talk) startUpload() {
 // already be on its way and say why.
 func (t *talk) sendBody() {
 	defer close(t.up.done)
+	defer t.sent()
 	ex, nc, body := t.call.Ex, t.conn.nc, t.up.body
 	bp := bodyBufs.Get().(*[]byte)
 	defer bodyBufs.Put(bp)
