@@ -380,6 +380,11 @@ func TestCertificates(t *testing.T) {
 	if one.CommonName != "good" || one.KeyType != "ECDSA" || one.KeySize != 256 || !slices.Equal(one.SANs, []string{"10.0.0.9", "good.test"}) {
 		t.Errorf("%+v", one)
 	}
+	for search, want := range map[string]int{"GOOD": 1, "authority": 3, "10.0.0.9": 3, "ending.test": 1, "42": 0} {
+		if found := decode[[]certificateView](t, get(t, h, "/api/certificates?search="+search)); len(found) != want {
+			t.Errorf("search %s: %d, want %d", search, len(found), want)
+		}
+	}
 	if c := decode[Overview](t, get(t, h, "/api/overview")).Certificates; c != (tally{Total: 3, Warnings: 1, Errors: 1}) {
 		t.Errorf("%+v", c)
 	}
@@ -392,7 +397,7 @@ func certificate(t *testing.T, name string, left time.Duration) *x509.Certificat
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name + ".test"},
+		SerialNumber: big.NewInt(42), Subject: pkix.Name{CommonName: name, Organization: []string{"Authority"}}, DNSNames: []string{name + ".test"},
 		IPAddresses: []net.IP{{10, 0, 0, 9}}, NotBefore: time.Now().Add(-100 * 24 * time.Hour), NotAfter: time.Now().Add(left),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

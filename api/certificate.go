@@ -104,7 +104,7 @@ func showCertificate(c *x509.Certificate, issued map[string]*Issued) row {
 	}
 	return row{
 		name: v.CommonName, status: v.Status, issuer: issuer, validUntil: c.NotAfter.Unix(),
-		search: append([]string{v.CommonName, issuer}, v.SANs...), body: v,
+		search: append([]string{v.CommonName, v.IssuerOrg, v.IssuerCN}, v.SANs...), body: v,
 	}
 }
 

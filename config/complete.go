@@ -40,10 +40,28 @@ func (s *Static) Complete() {
 	if s.Providers != nil && s.Providers.Swarm != nil && s.Providers.Swarm.RefreshSeconds <= 0 {
 		s.Providers.Swarm.RefreshSeconds = 15e9 // as the reference takes it
 	}
+	for _, r := range s.CertificatesResolvers {
+		if r != nil && r.ACME != nil {
+			r.ACME.CAServer = caServer(r.ACME.CAServer)
+		}
+	}
 	if s.Log == nil {
 		s.Log = &Log{}
 		s.Log.SetDefaults()
 	}
+}
+
+// defaultCA is the directory of Let's Encrypt.
+const defaultCA = "https://acme-v02.api.letsencrypt.org/directory"
+
+// caServer is the authority meant: an empty one (a variable that is not set) is the default, and
+// the addresses of Let's Encrypt's first protocol, which is gone, stand for those of the second.
+func caServer(url string) string {
+	if url == "" {
+		return defaultCA
+	}
+	url = strings.Replace(url, "https://acme-v01.api.letsencrypt.org", "https://acme-v02.api.letsencrypt.org", 1)
+	return strings.Replace(url, "https://acme-staging.api.letsencrypt.org", "https://acme-staging-v02.api.letsencrypt.org", 1)
 }
 
 func (s *Static) addEntryPoint(name, address string) {

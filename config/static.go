@@ -672,7 +672,7 @@ func (o *ACMEOnDemand) SetDefaults() { o.PerMinute, o.Wait = 10, 30e9 }
 
 // SetDefaults sets Let's Encrypt, acme.json, RSA4096 and 90 days.
 func (a *ACME) SetDefaults() {
-	a.CAServer = "https://acme-v02.api.letsencrypt.org/directory"
+	a.CAServer = defaultCA
 	a.Storage, a.KeyType, a.CertificatesDuration = "acme.json", "RSA4096", 2160
 	a.ClientTimeout, a.ClientResponseHeaderTimeout, a.CertificateTimeout = 120e9, 30e9, 30e9
 	a.Preflight, a.PruneAfter = "warn", 30*24*3600e9

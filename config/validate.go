@@ -392,6 +392,9 @@ func (c *checker) rest() {
 		c.plugins("experimental.plugins.", x.Plugins)
 		c.plugins("experimental.localPlugins.", x.LocalPlugins)
 	}
+	if t := s.ServersTransport; t != nil && t.Spiffe != nil {
+		c.add(Warning, "serversTransport.spiffe", CodeUnsupported, "use serversTransport certificates", "SPIFFE is not supported")
+	}
 	if s.Spiffe != nil {
 		c.add(Warning, "spiffe", CodeUnsupported, "use serversTransport certificates", "SPIFFE is not supported")
 	}
