@@ -141,6 +141,10 @@ func (p *program) feed(name string, f func(name string, data []byte)) error {
 			if err != nil {
 				return err
 			}
+			// acme.json lives in such directories; the provider too takes JSON only that looks like its own.
+			if filepath.Ext(path) == ".json" && !slices.ContainsFunc(decode.Tops(path, data), isDynamic) {
+				return nil
+			}
 			f(path, data)
 		}
 		return nil
@@ -159,7 +163,7 @@ func guess(k *check.Checker, compose func(string, []byte), name string, data []b
 		if slices.ContainsFunc(decode.StaticKeys(), same) {
 			static++
 		}
-		if slices.ContainsFunc(decode.DynamicKeys(), same) {
+		if isDynamic(key) {
 			static--
 		}
 	}
@@ -168,6 +172,10 @@ func guess(k *check.Checker, compose func(string, []byte), name string, data []b
 		return
 	}
 	k.Dynamic(name, data)
+}
+
+func isDynamic(key string) bool {
+	return slices.ContainsFunc(decode.DynamicKeys(), func(k string) bool { return strings.EqualFold(k, key) })
 }
 
 func (p *program) composeFile() (string, error) {

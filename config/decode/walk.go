@@ -188,8 +188,9 @@ func (w *walker) pointer(v reflect.Value, n *node, f *field) bool {
 		v.Set(p)
 		return true
 	}
-	// The reference does not look at the value of a group that has keys: "--metrics --metrics.prometheus".
-	if idle := f != nil && !f.empty && len(n.kids) > 0; (n.kind == scalar || n.given) && !idle {
+	if len(n.kids) > 0 && (f == nil || !f.empty) {
+		w.idle(n)
+	} else if n.kind == scalar || n.given {
 		on, ok := w.isOn(n, elem, f)
 		switch {
 		case !ok && len(n.kids) == 0:
@@ -216,6 +217,16 @@ func (w *walker) pointer(v reflect.Value, n *node, f *field) bool {
 	}
 	v.Set(p)
 	return true
+}
+
+// idle is for the value of a group that has keys, which the reference does not look at:
+// "--metrics --metrics.prometheus", "--entryPoints.web=true --entryPoints.web.address=:80".
+func (w *walker) idle(n *node) {
+	if !n.given || n.value == "" || strings.EqualFold(n.value, "true") {
+		return
+	}
+	w.problem(n, config.CodeInvalidValue, fmt.Sprintf("the value %q is not used: %s is a group of keys", clip(n.value), n.key), "")
+	w.problems[len(w.problems)-1].Severity = config.Warning
 }
 
 // isUnion reports whether the walk is right below a middleware, where an empty object
