@@ -84,26 +84,48 @@ func (s *Shard) take(spare batch) batch {
 // queue brings the shards' lines into the order of their requests' ends: a client that asks
 // one thing after the other finds its lines in that order, whichever loops served it. A loop
 // writes down a request a moment after the client has its answer, and the shards are looked
-// at one after the other; so lines wait here until no earlier one can come.
+// at one after the other; so lines wait here until no earlier one can come. For a loop that
+// is known, since it says when its turn began (Shard.Turn), however long the machine keeps its
+// thread from running; for goroutines it is a matter of time.
 type queue struct {
 	pending, spare []batch
 	// newest are the latest ends of requests at each of the last takes, the oldest first.
-	newest [rounds]int64
+	newest [patience]int64
 	merged []byte
 }
 
-// settle is how long a line waits for earlier ones: longer than a busy machine keeps a thread
-// from running. rounds is how many takes that are at least.
+// settle is how long a line waits for earlier ones: longer than a busy machine keeps a
+// goroutine from running. rounds is how many takes that are at least, and patience how many a
+// line waits at most, whatever loops say.
 const (
-	settle = 240 * time.Millisecond
-	rounds = int(settle / drainEvery)
+	settle   = 240 * time.Millisecond
+	rounds   = int(settle / drainEvery)
+	patience = int(5 * time.Second / drainEvery)
 )
 
-// take empties the shards and returns the lines that are due at now: those older than
-// settle, and those that have waited for as many takes, since the clock may have been set back;
-// all of them where all is set. The bytes are valid until the next take. more is set where lines are left.
+// Turn tells that what is recorded from now on ended at the given moment or later, in ns since
+// 1970; zero that nothing is on its way: a loop calls it before it waits. What was recorded
+// later than that by others waits in the log for it. A turn's moment must be told before the
+// clock is read for it; that of the turn before will do until then.
+func (s *Shard) Turn(at int64) { s.turn.Store(at) }
+
+// turned is the moment before which every loop has recorded all, as far as it goes back behind until.
+func turned(shards []*Shard, until int64) int64 {
+	for _, s := range shards {
+		if at := s.turn.Load(); at != 0 {
+			until = min(until, at-1)
+		}
+	}
+	return until
+}
+
+// take empties the shards and returns the lines that are due at now, which was read before:
+// those older than settle that no loop may still precede, and those that have waited for as
+// many takes, since the clock may have been set back; all of them where all is set. The bytes
+// are valid until the next take. more is set where lines are left.
 func (q *queue) take(shards []*Shard, now time.Time, all bool) (lines []byte, more bool) {
-	until := max(now.Add(-settle).UnixNano(), q.newest[0])
+	until := max(now.Add(-settle).UnixNano(), q.newest[patience-rounds])
+	until = max(turned(shards, until), q.newest[0]) // before the shards are emptied
 	if all {
 		until = math.MaxInt64
 	}
@@ -126,7 +148,7 @@ func (q *queue) take(shards []*Shard, now time.Time, all bool) (lines []byte, mo
 		}
 	}
 	copy(q.newest[:], q.newest[1:])
-	q.newest[rounds-1] = newest
+	q.newest[patience-1] = newest
 	if cap(q.merged) > keepBuffer {
 		q.merged = nil
 	}

@@ -99,6 +99,9 @@ type Sink interface {
 	Request(r *Record)
 }
 
+// Turner is a Sink that is told of its loop's turns; see Shard.Turn.
+type Turner interface{ Turn(at int64) }
+
 // Wants tells a lane which fields of heads to put into a Record. The answer may change
 // while the program runs. A nil *Wants wants nothing.
 type Wants struct{ fields atomic.Pointer[fields] }

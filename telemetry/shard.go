@@ -3,6 +3,7 @@ package telemetry
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 )
@@ -40,6 +41,7 @@ type Shard struct {
 	next, left, block uint64
 	blockSecond       int64
 	dropped           uint64
+	turn              atomic.Int64 // see Turn
 
 	_ [64]byte // keeps two loops' shards off one cache line
 }

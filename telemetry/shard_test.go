@@ -180,6 +180,56 @@ func TestLinesDoNotWaitForTheClock(t *testing.T) {
 	}
 }
 
+// TestLinesWaitForATurn holds back a loop between an answer and its line, for longer than lines
+// wait by themselves: what a later request of another loop wrote comes behind it.
+func TestLinesWaitForATurn(t *testing.T) {
+	a, b, q, now := &Shard{}, &Shard{}, queue{}, time.Unix(1_700_000_000, 0)
+	shards := []*Shard{a, b}
+	line := func(s *Shard, text string, at time.Time) {
+		from := len(s.batch.lines)
+		s.batch.lines = append(s.batch.lines, text...)
+		s.batch.marks = append(s.batch.marks, mark{from, len(s.batch.lines), at.UnixNano()})
+	}
+	first := now
+	a.Turn(first.UnixNano())
+	line(b, "zero\n", now.Add(-time.Millisecond))
+	line(b, "second\n", now.Add(time.Millisecond))
+	var got []byte
+	for range 10 * rounds {
+		now = now.Add(drainEvery)
+		lines, more := q.take(shards, now, false)
+		if got = append(got, lines...); !more {
+			t.Fatal("nothing waits")
+		}
+	}
+	if string(got) != "zero\n" {
+		t.Fatalf("%q", got)
+	}
+	line(a, "first\n", first)
+	a.Turn(0)
+	lines, more := q.take(shards, now.Add(drainEvery), false)
+	if got = append(got, lines...); string(got) != "zero\nfirst\nsecond\n" || more {
+		t.Fatalf("%q, more %v", got, more)
+	}
+}
+
+// TestNobodyWaitsForATurnForEver bounds what a loop that hangs costs.
+func TestNobodyWaitsForATurnForEver(t *testing.T) {
+	a, b, q, now := &Shard{}, &Shard{}, queue{}, time.Unix(1_700_000_000, 0)
+	a.Turn(now.UnixNano())
+	b.batch = batch{lines: []byte("line\n"), marks: []mark{{0, 5, now.Add(time.Millisecond).UnixNano()}}}
+	for n := 0; ; n++ {
+		now = now.Add(drainEvery)
+		lines, _ := q.take([]*Shard{a, b}, now, false)
+		if (len(lines) > 0) != (n == patience) {
+			t.Fatalf("take %d: %q", n, lines)
+		}
+		if n == patience {
+			return
+		}
+	}
+}
+
 // TestSequentialRequestsOfTwoLoops lets two shards take turns, as two loops do for one client.
 func TestSequentialRequestsOfTwoLoops(t *testing.T) {
 	var out syncBuffer
@@ -195,16 +245,24 @@ func TestSequentialRequestsOfTwoLoops(t *testing.T) {
 	for i := range answered {
 		s := h.Shard()
 		wg.Go(func() {
+			last := int64(1)
 			for n := range answered[i] {
 				r := sample()
-				r.Target, r.Start, r.Duration = fmt.Sprintf("/%d", n), time.Now().UnixNano(), 0
+				s.Turn(last)
+				last = time.Now().UnixNano()
+				s.Turn(last)
+				r.Target, r.Start, r.Duration = fmt.Sprintf("/%d", n), last, 0
 				if n+1 < turns {
 					answered[1-i] <- n + 1 // the client has its answer before the line is written down
 				}
-				if n%50 == 0 {
+				switch {
+				case n%1000 == 500:
+					time.Sleep(2 * settle) // the machine has other things to do
+				case n%50 == 0:
 					time.Sleep(time.Millisecond)
 				}
 				s.Request(&r)
+				s.Turn(0)
 			}
 		})
 	}
@@ -271,5 +329,15 @@ func benchmark(b *testing.B, c *config.Static) {
 		if len(s.batch.lines) > 1<<18 {
 			spare = s.take(spare)
 		}
+	}
+}
+
+// BenchmarkTurn is what a loop's turn costs more for the access log's order.
+func BenchmarkTurn(b *testing.B) {
+	s := &Shard{}
+	at := int64(1)
+	for b.Loop() {
+		at++
+		s.Turn(at)
 	}
 }

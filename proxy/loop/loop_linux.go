@@ -72,6 +72,8 @@ type loop struct {
 
 	sink telemetry.Sink
 	rec  telemetry.Record
+	// turner is the sink, if it wants to know of turns.
+	turner telemetry.Turner
 
 	open     int // clients
 	draining bool
@@ -98,6 +100,7 @@ func newLoop(g *Group, index int, k kernel) *loop {
 	l.elsewhere = make(map[*exchange.Route]struct{})
 	if g.opts.Sink != nil {
 		l.sink = g.opts.Sink()
+		l.turner, _ = l.sink.(telemetry.Turner)
 	}
 	l.tell(time.Now().UnixNano())
 	l.wheel.start(l.now)
@@ -126,15 +129,27 @@ func (l *loop) run() {
 		}
 		if n == 0 && len(l.ready) == 0 {
 			ms := l.wheel.wait(l.now)
+			l.announce(0)
 			n = l.poll.Wait(evs[:], true, ms)
+			l.announce(l.now)
 		}
 		start := time.Now().UnixNano()
+		l.announce(start)
 		l.tell(start)
 		l.turn(evs[:n])
 		l.watchdog(time.Now().UnixNano() - start)
 	}
 	l.settleFrames()
 	l.end()
+	l.announce(0)
+}
+
+// announce tells the sink that what it gets from now on ended at the given moment or later, so
+// that the access log need not guess whether this loop still has an earlier line.
+func (l *loop) announce(at int64) {
+	if l.turner != nil {
+		l.turner.Turn(at)
+	}
 }
 
 // turn handles a batch of events and what earlier turns left to do.
