@@ -75,6 +75,23 @@ func checkHealthOptions(hc *config.HealthCheck) error {
 	return nil
 }
 
+// passiveOptions returns what is counted: numbers that are none are replaced by the defaults,
+// and a warning says so.
+func (lb *LoadBalancer) passiveOptions(p *config.PassiveHealthCheck) *config.PassiveHealthCheck {
+	var standard config.PassiveHealthCheck
+	standard.SetDefaults()
+	cp := *p
+	if cp.FailureWindow <= 0 {
+		lb.warn("passiveHealthCheck.failureWindow %s is not above zero; %s is used", cp.FailureWindow, standard.FailureWindow)
+		cp.FailureWindow = standard.FailureWindow
+	}
+	if cp.MaxFailedAttempts <= 0 {
+		lb.warn("passiveHealthCheck.maxFailedAttempts %d is not above zero; %d is used", cp.MaxFailedAttempts, standard.MaxFailedAttempts)
+		cp.MaxFailedAttempts = standard.MaxFailedAttempts
+	}
+	return &cp
+}
+
 // check is the running health check of one load balancer.
 type check struct {
 	finger string

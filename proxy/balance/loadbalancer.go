@@ -130,10 +130,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 		lb.stick(cfg.Sticky.Cookie)
 	}
 	if p := cfg.PassiveHealthCheck; p != nil {
-		if p.FailureWindow <= 0 || p.MaxFailedAttempts <= 0 {
-			return nil, fmt.Errorf("passiveHealthCheck needs a failureWindow and maxFailedAttempts above zero")
-		}
-		lb.passive = newPassive(p, len(lb.eps))
+		lb.passive = newPassive(lb.passiveOptions(p), len(lb.eps))
 	}
 	var err error
 	var odd string

@@ -169,3 +169,13 @@ func TestPassiveHealthBesideAnActiveCheck(t *testing.T) {
 	close(probes)
 	<-done
 }
+
+// Numbers that are none must not take the service away.
+func TestOddPassiveOptions(t *testing.T) {
+	c := balancer("http://a")
+	c.PassiveHealthCheck = &config.PassiveHealthCheck{FailureWindow: -1}
+	lb := mustBuild(t, NewBook(nil, Events{}), "s", c)
+	if w := lb.Warning(); !strings.Contains(w, "failureWindow") || !strings.Contains(w, "maxFailedAttempts") || lb.passive.window != 10*time.Second || lb.passive.max != 1 {
+		t.Errorf("%q, %v %d", w, lb.passive.window, lb.passive.max)
+	}
+}
