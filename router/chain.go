@@ -127,7 +127,7 @@ func (b *chains) one(items []item, owner, name string, info *config.MiddlewareIn
 	if err != nil {
 		b.c.table.memo.unsettled = b.c.table.memo.unsettled || reads
 		e := &chainError{codedError: codedError{err: fmt.Errorf("middleware %s: %w", name, err)}, protects: mayGuard(info.Middleware)}
-		e.guard = slices.ContainsFunc(middlewareKinds(info.Middleware), isGuard)
+		e.guard = slices.ContainsFunc(middlewareKinds(info.Middleware), isGuard) || info.Plugin != nil // most plugins keep somebody out
 		e.code, e.hint = codeOf(err, config.CodeInvalidMiddleware)
 		var o *option.Error
 		if errors.As(err, &o) {

@@ -146,10 +146,13 @@ func TestUnbuildableGuards(t *testing.T) {
 		{"file", "router_broken", false},
 		{"http", "router_broken", false},
 	} {
-		for _, kind := range config.GuardKinds() {
+		for _, kind := range append(config.GuardKinds(), "plugin") {
 			bad := &config.Middleware{}
-			f := reflect.ValueOf(bad).Elem().FieldByNameFunc(func(n string) bool { return strings.EqualFold(n, kind) })
-			f.Set(reflect.New(f.Type().Elem()))
+			if f := reflect.ValueOf(bad).Elem().FieldByNameFunc(func(n string) bool { return strings.EqualFold(n, kind) }); kind == "plugin" {
+				bad.Plugin = map[string]map[string]any{"bouncer": {"enabled": "true"}}
+			} else {
+				f.Set(reflect.New(f.Type().Elem()))
+			}
 			at := "@" + c.provider
 			guarded := lb("http://127.0.0.1:1")
 			guarded.Middlewares = []string{"bad"}
