@@ -207,7 +207,8 @@ func (call *Call) giveBack() {
 // ask asks one server by the protocol it speaks.
 func (c *Client) ask(ctx context.Context, call *Call, ep *exchange.Endpoint) (Result, *Error) {
 	p := c.pool(ep)
-	if ep.Scheme == "h2c" || ep.Scheme == "https" && !ep.Transport.DisableHTTP2 && call.Ex.Req.Upgrade == "" && call.Private == nil {
+	// An upgrade is HTTP/1.1's, for servers that speak HTTP/2 in clear text too, as in the reference.
+	if call.Ex.Req.Upgrade == "" && (ep.Scheme == "h2c" || ep.Scheme == "https" && !ep.Transport.DisableHTTP2 && call.Private == nil) {
 		res, tried, err := c.askH2(ctx, call, p)
 		if tried {
 			return res, err
