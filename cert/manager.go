@@ -27,6 +27,9 @@ type Manager struct {
 	// demand makes certificates at the first handshake; nil where no resolver does.
 	demand atomic.Pointer[func(ctx context.Context, name string) *tls.Certificate]
 
+	stapler atomic.Pointer[stapler]
+	changed chan struct{} // the certificates did
+
 	mu       sync.Mutex // one Update at a time
 	fallback *tls.Certificate
 	configs  map[string]*tls.Config // by options name and fingerprint: tickets survive updates
@@ -61,7 +64,7 @@ func NewManager(now time.Time) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("default certificate: %w", err)
 	}
-	m := &Manager{fallback: c, configs: map[string]*tls.Config{}}
+	m := &Manager{fallback: c, configs: map[string]*tls.Config{}, changed: make(chan struct{}, 1)}
 	m.Rotate(now)
 	m.Update(nil, nil, now)
 	return m, nil
@@ -127,6 +130,7 @@ func (m *Manager) update(cfg *config.TLS, hosts map[string]map[string]string, no
 	}
 	m.loaded = loaded
 	m.snap.Store(s)
+	m.note()
 	return problems
 }
 
@@ -268,6 +272,7 @@ func fieldOf(err error) (field, text string) {
 // SetManaged publishes the issued certificates. No route is touched.
 func (m *Manager) SetManaged(certs []*tls.Certificate, now time.Time) {
 	m.managed.Store(newSet(certs, now))
+	m.note()
 }
 
 // SetChallenge installs the answer to TLS-ALPN-01 challenges.
@@ -317,9 +322,16 @@ func (m *Manager) Config(name string) *tls.Config { return m.snap.Load().options
 // answer with the alert unrecognized_name (RFC 6066 §3), as the reference does: no
 // certificate for the name under sniStrict, or no challenge under way. An error would be
 // told as internal_error.
-//
-//nolint:nilnil // see above
 func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
+	c, err := m.pick(h, strict)
+	if s := m.stapler.Load(); s != nil && c != nil {
+		c = s.stapled(c)
+	}
+	return c, err
+}
+
+//nolint:nilnil // see certificate
+func (m *Manager) pick(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
 	name := canonical(h.ServerName)
 	if slices.Contains(h.SupportedProtos, "acme-tls/1") {
 		// RFC 8737 §3: only the CA offers this protocol; a stranger learns nothing by it.

@@ -741,7 +741,8 @@ type SpiffeClient struct {
 	WorkloadAPIAddr string `json:"workloadAPIAddr,omitempty"`
 }
 
-// OCSP is accepted and reported as not supported.
+// OCSP staples OCSP responses to certificates that name a responder.
 type OCSP struct {
+	// ResponderOverrides are responders to ask in place of those that certificates name.
 	ResponderOverrides map[string]string `json:"responderOverrides,omitempty"`
 }

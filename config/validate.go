@@ -401,9 +401,6 @@ func (c *checker) rest() {
 	if h := s.HostResolver; h != nil && h.CnameFlattening {
 		c.add(Warning, "hostResolver.cnameFlattening", CodeUnsupported, "write the host that clients ask for into the rule", "the CNAMEs of a host are not followed")
 	}
-	if s.OCSP != nil {
-		c.add(Warning, "ocsp", CodeUnsupported, "", "OCSP stapling is not supported")
-	}
 	if s.Sluice != nil {
 		c.oneOf("sluice.lane", s.Sluice.Lane, false, "auto", "handler", "loop")
 		c.oneOf("sluice.http2Lane", s.Sluice.HTTP2Lane, false, "auto", "handler")

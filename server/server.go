@@ -199,6 +199,11 @@ func (s *Server) Run(ctx context.Context) error {
 	sources.Go(func() { s.keeper.Run(source) })
 	sources.Go(func() { s.issue(source) })
 	sources.Go(func() { s.watchCertificates(source) })
+	if o := s.static.Load().OCSP; o != nil {
+		sources.Go(func() {
+			s.certs.Staple(source, cert.StapleOptions{Overrides: o.ResponderOverrides, Log: s.component("ocsp")})
+		})
+	}
 
 	wg.Go(func() { s.fail(s.lane.run()) })
 	s.serve(p)
