@@ -110,6 +110,8 @@ func below(base string, h http.Handler, withDashboard bool) http.Handler {
 	stripped := http.StripPrefix(base, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
+		case r.URL.Path == home && withDashboard && r.Method != http.MethodGet && r.Method != http.MethodHead:
+			notAllowed(w, r)
 		case r.URL.Path == home && withDashboard:
 			http.Redirect(w, r, forwardedPrefix(r)+base+"/dashboard/", http.StatusFound)
 		case strings.HasPrefix(r.URL.Path, base+"/") && r.URL.Path != base+"/":

@@ -188,6 +188,18 @@ func TestHead(t *testing.T) {
 	}
 }
 
+// TestHomeIsForReaders: the way from / to the dashboard is not for other methods.
+func TestHomeIsForReaders(t *testing.T) {
+	h := New(shopOptions())
+	for method, want := range map[string]int{http.MethodGet: 302, http.MethodHead: 302, http.MethodPost: 405, http.MethodDelete: 405} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, "/", nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", method, w.Code, want)
+		}
+	}
+}
+
 // TestTotal counts what the query keeps, whatever page is shown.
 func TestTotal(t *testing.T) {
 	h := New(shopOptions())

@@ -40,7 +40,11 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	switch {
-	case name == "" || name == "index.html":
+	case name == "index.html": // as a file server has it, and the reference
+		h.Set("Location", "./")
+		w.WriteHeader(http.StatusMovedPermanently)
+		return
+	case name == "":
 		name = "index.html"
 		// Its asset names change with their content, so the page itself is never kept.
 		h.Set("Cache-Control", "no-cache")

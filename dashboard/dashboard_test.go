@@ -50,7 +50,7 @@ func TestEverythingElseIsRefused(t *testing.T) {
 		status       int
 	}{
 		{http.MethodHead, "/", 200},
-		{http.MethodGet, "/index.html", 200},
+		{http.MethodGet, "/index.html", 301},
 		{http.MethodGet, "/dashboard/", 404},
 		{http.MethodGet, "/api/version", 404},
 		{http.MethodGet, "/assets/", 404},
