@@ -237,8 +237,12 @@ func (c *Checker) volume(s decode.ComposeService, name string, a *config.ACME) {
 			return
 		}
 	}
+	hint := "add a volume for " + dir
+	if dir == "/" {
+		hint = "write a directory with a volume, such as /data/acme.json"
+	}
 	c.add(c.model.staticAt(key), config.Problem{Object: "service " + s.Name, Field: key, Code: CodeStorage, Severity: config.Warning,
-		Text: fmt.Sprintf("%s is in no volume: the certificates are lost with the container", a.Storage), Suggestion: "add a volume for " + dir})
+		Text: fmt.Sprintf("%s is in no volume: the certificates are lost with the container", a.Storage), Suggestion: hint})
 }
 
 // workload checks a service's labels.
