@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -288,6 +290,37 @@ func TestTCPRoutesBesideHTTP(t *testing.T) {
 			t.Errorf("%q %q", one, two)
 		}
 	})
+}
+
+// every takes all TLS.
+type every struct{ Taker }
+
+func (every) Peek() bool { return true }
+
+func (x every) Match(c *stream.Conn) Taker {
+	if c.TLS {
+		return x.Taker
+	}
+	return nil
+}
+
+func TestMalformedHellosReachNoRoute(t *testing.T) {
+	e, addr := start(t, &config.EntryPoint{}, certificate(t))
+	e.SetTCP(every{banner{"passed", nil}})
+	for name, hello := range map[string]string{
+		"not a ClientHello": "\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", "an empty record": "\x16\x03\x01\x00\x00", "a record too large": "\x16\x03\x01\xff\xff" + strings.Repeat("x", 100),
+		"lengths that lie": "\x16\x03\x01\x00\x08\x01\x00\x00\x04\x03\x03\x00\x00",
+	} {
+		c := dial(t, addr)
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, hello)
+		if b, err := io.ReadAll(c); len(b) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: %q %v", name, b, err)
+		}
+	}
+	if got := line(t, tls.Client(dial(t, addr), &tls.Config{InsecureSkipVerify: true})); got != "" { //nolint:gosec // a test
+		t.Errorf("the banner is no TLS: %q", got)
+	}
 }
 
 func TestShutdownGoesOnAcceptingForItsGrace(t *testing.T) {

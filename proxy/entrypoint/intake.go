@@ -289,13 +289,15 @@ func (in *intake) secure(tcp TCP, sc *stream.Conn) bool {
 	return in.http(&state)
 }
 
-// hello reads the ClientHello. One that is malformed is left to crypto/tls to refuse.
+// hello reads the ClientHello. A malformed one ends the connection without a word, as in the
+// reference: what nobody can read is for no route, not even for one that takes any name. A
+// record of SSL 2.0 is left to crypto/tls to refuse.
 func (in *intake) hello(sc *stream.Conn) bool {
 	sc.TLS = true
 	for {
 		h, more, err := wire.PeekHello(in.buf)
 		if err != nil {
-			return true
+			return errors.Is(err, wire.ErrNotTLS)
 		}
 		if !more {
 			sc.SNI, sc.ALPN = h.SNI, h.ALPN
