@@ -54,7 +54,7 @@ func TestChoiceByName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certs := store(t, now, []string{"a.test", "www.a.test"}, []string{"*.b.test"}, []string{"x.b.test"})
+	certs := store(t, now, []string{"a.test", "www.a.test"}, []string{"*.b.test"}, []string{"x.b.test"}, []string{"*"}, []string{"*.*.d.test"}, []string{"*.e.d.test"})
 	oldC, oldK := pair(t, now.Add(-48*time.Hour), now.Add(-24*time.Hour), "c.test")
 	certs = append(certs, config.StoreCertificate{CertFile: oldC, KeyFile: oldK})
 	certs = append(certs, store(t, now, []string{"c.test"})...)
@@ -63,6 +63,7 @@ func TestChoiceByName(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"a.test": "a.test", "WWW.A.test": "a.test", "y.b.test": "*.b.test", "x.b.test": "x.b.test",
+		"host": "*", "x.y.d.test": "*.*.d.test", "x.e.d.test": "*.e.d.test", "x.d.test": "TRAEFIK DEFAULT CERT", "w.x.y.d.test": "TRAEFIK DEFAULT CERT",
 		"z.y.b.test": "TRAEFIK DEFAULT CERT", "other.test": "TRAEFIK DEFAULT CERT", "": "TRAEFIK DEFAULT CERT",
 	} {
 		st, err := handshake(t, m, name, nil)

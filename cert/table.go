@@ -18,6 +18,9 @@ import (
 type set struct {
 	exact map[string]*tls.Certificate
 	wild  map[string]*tls.Certificate // by the part behind "*."
+	// deep are names of more stars than one, "*.*.x", and "*": browsers believe none of them,
+	// the reference serves them.
+	deep map[string]*tls.Certificate
 	// second are certificates for a name of the first two, whose key is of another kind: for
 	// clients that cannot use the first one. A wildcard's name begins with "*.".
 	second map[string]*tls.Certificate
@@ -27,7 +30,7 @@ type set struct {
 // newSet indexes certificates. Of two with the same names the first one loaded stays,
 // but an expired one never hides one that is valid at now.
 func newSet(certs []*tls.Certificate, now time.Time) *set {
-	s := &set{exact: make(map[string]*tls.Certificate, len(certs)), wild: map[string]*tls.Certificate{}, second: map[string]*tls.Certificate{}, all: certs}
+	s := &set{exact: make(map[string]*tls.Certificate, len(certs)), wild: map[string]*tls.Certificate{}, deep: map[string]*tls.Certificate{}, second: map[string]*tls.Certificate{}, all: certs}
 	// The reference walks the joined name lists in reverse alphabetical order and takes the
 	// first match; the same order here decides between certificates that share a name.
 	type keyed struct {
@@ -44,7 +47,9 @@ func newSet(certs []*tls.Certificate, now time.Time) *set {
 	for _, c := range order {
 		for _, n := range c.names {
 			m, k := s.exact, n
-			if rest, ok := strings.CutPrefix(n, "*."); ok {
+			if rest, ok := strings.CutPrefix(n, "*."); n == "*" || ok && strings.HasPrefix(rest, "*") {
+				m = s.deep
+			} else if ok {
 				m, k = s.wild, rest
 			}
 			switch old := m[k]; {
@@ -68,14 +73,33 @@ func (s *set) exactly(name string) (c, second *tls.Certificate) {
 }
 
 func (s *set) wildly(name string) (c, second *tls.Certificate) {
-	i := strings.IndexByte(name, '.')
-	if s == nil || i <= 0 {
+	if s == nil || name == "" {
 		return nil, nil
 	}
-	if c = s.wild[name[i+1:]]; c != nil && len(s.second) > 0 {
+	i := strings.IndexByte(name, '.')
+	if i > 0 {
+		c = s.wild[name[i+1:]]
+	}
+	switch {
+	case c == nil && len(s.deep) > 0:
+		return s.deeply(name)
+	case c != nil && len(s.second) > 0:
 		second = s.second["*"+name[i:]]
 	}
 	return c, second
+}
+
+// deeply looks for the name with one label after the other become a star.
+func (s *set) deeply(name string) (c, second *tls.Certificate) {
+	labels := strings.Split(name, ".")
+	for i := range labels {
+		labels[i] = "*"
+		pattern := strings.Join(labels, ".")
+		if c = s.deep[pattern]; c != nil {
+			return c, s.alternative(pattern)
+		}
+	}
+	return nil, nil
 }
 
 func (s *set) alternative(name string) *tls.Certificate {
