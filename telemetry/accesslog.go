@@ -76,13 +76,14 @@ func (f *format) wants() fields {
 }
 
 // append adds the line of r, which is the count-th request.
-func (f *format) append(dst []byte, r *Record, count uint64, c *clock) []byte {
+func (f *format) append(dst []byte, r *Record, count uint64, m *memo) []byte {
+	c := &m.clock
 	c.set(floorSecond(r.Start))
 	if r.Connection {
 		return f.appendConnection(dst, r, count, c)
 	}
 	if f.kind == formatJSON {
-		return f.appendJSONLine(dst, r, count, c)
+		return f.appendJSONLine(dst, r, count, m)
 	}
 	return f.appendCLF(dst, r, count, c)
 }

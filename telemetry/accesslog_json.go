@@ -16,7 +16,7 @@ type lineOfJSON struct {
 	f *format
 }
 
-func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) []byte {
+func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, m *memo) []byte {
 	l := lineOfJSON{append(dst, '{'), f}
 	l.client(r)
 	l.user(r)
@@ -27,25 +27,18 @@ func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, c *clock) [
 	if f.reason {
 		l.text(fReason, r.Reason)
 	}
-	l.request(f, r, count)
-	l.number(fRetryAttempts, int64(r.Retries))
-	l.text(fRouterName, r.Router)
-	l.text(fServiceAddr, r.ServerAddr)
-	if r.ServerURL != "" {
-		l.text(fServiceName, r.balancer())
-	}
-	l.text(fServiceURL, r.ServerURL)
+	route := f.route(r, l.request(f, r, count), m)
+	l.b = append(l.b, route.text...)
 	l.text(fSpanID, r.SpanID)
-	l.start(r, c)
+	l.start(r, &m.clock)
 	l.tls(r)
 	l.text(fTraceID, r.TraceID)
 	l.b = f.jsonHeaders(l.b, "downstream_", r.ResponseHeaders)
-	l.text(fEntryPointName, r.EntryPoint)
-	l.b = append(l.b, `"level":"info","msg":"",`...)
+	l.b = append(l.b, route.entry...)
 	l.b = f.jsonHeaders(l.b, "origin_", r.OriginHeaders)
 	l.b = f.jsonHeaders(l.b, "request_", r.RequestHeaders)
 	l.text(fSpanIDNew, r.SpanID)
-	l.end(r, c)
+	l.end(r, &m.ends)
 	l.text(fTraceIDNew, r.TraceID)
 	l.b[len(l.b)-1] = '}'
 	return append(l.b, '\n')
@@ -112,10 +105,11 @@ func (l *lineOfJSON) client(r *Record) {
 }
 
 func (l *lineOfJSON) user(r *Record) {
-	if r.User == "" {
-		l.text(fClientUsername, "-")
-	} else {
+	switch {
+	case r.User != "":
 		l.text(fClientUsername, r.User)
+	case !l.f.drops[fClientUsername]:
+		l.b = append(l.b, `"ClientUsername":"-",`...)
 	}
 }
 
@@ -142,11 +136,13 @@ func (l *lineOfJSON) origin(r *Record) {
 	l.number(fOverhead, max(0, r.Duration-took))
 }
 
-func (l *lineOfJSON) request(f *format, r *Record, count uint64) {
-	host, port := hostPort(r.Host)
+// request tells of the request, and returns the port of its host for what follows.
+func (l *lineOfJSON) request(f *format, r *Record, count uint64) (port string) {
 	l.text(fRequestAddr, r.Host)
 	l.number(fRequestContentSize, r.RequestBytes)
 	l.number(fRequestCount, int64(count))
+	var host string
+	host, port = hostPort(r.Host)
 	if r.Host != "" {
 		l.value(fRequestHost, host)
 	}
@@ -155,15 +151,7 @@ func (l *lineOfJSON) request(f *format, r *Record, count uint64) {
 		b := append(l.b, f.quoted[fRequestPath]...)
 		l.b = append(f.appendPath(b, r.Target, appendJSONInner), '"', ',')
 	}
-	if r.Host != "" {
-		l.value(fRequestPort, port)
-	}
-	l.text(fRequestProtocol, r.Proto)
-	if r.TLSVersion != 0 {
-		l.text(fRequestScheme, "https")
-	} else {
-		l.text(fRequestScheme, "http")
-	}
+	return port
 }
 
 func (l *lineOfJSON) start(r *Record, c *clock) {

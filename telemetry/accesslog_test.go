@@ -238,7 +238,7 @@ func TestUnknownWordsAreDefaults(t *testing.T) {
 		change(c)
 		var b []byte
 		r := sample()
-		return string(newFormat(c).append(b, &r, 1, &clock{}))
+		return string(newFormat(c).append(b, &r, 1, &memo{}))
 	}
 	plain, asJSON := line(func(*config.AccessLog) {}), line(func(c *config.AccessLog) { c.Format = "json" })
 	for name, change := range map[string]func(*config.AccessLog){

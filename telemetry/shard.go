@@ -28,7 +28,7 @@ type Shard struct {
 	mu      sync.Mutex
 	batch   batch
 	copies  []byte // lines of JSON that wait to be sent
-	clock   clock
+	memo    memo
 	cache   [cacheSize]*cell
 	cells   map[series]*cell
 	list    []*cell
@@ -109,7 +109,7 @@ type cell struct {
 }
 
 func newShard(h *Hub) *Shard {
-	return &Shard{hub: h, cells: make(map[series]*cell), clock: clock{location: h.location}}
+	return &Shard{hub: h, cells: make(map[series]*cell), memo: memo{clock: clock{location: h.location}, ends: clock{location: h.location}}}
 }
 
 // Request implements Sink for one writer.
@@ -159,7 +159,7 @@ func (s *Shard) log(r *Record) bool {
 	if set.sent != nil {
 		wake = len(s.copies) == 0
 		if len(s.copies) < dropAt {
-			s.copies = set.sent.append(s.copies, r, number, &s.clock)
+			s.copies = set.sent.append(s.copies, r, number, &s.memo)
 		}
 	}
 	return set.format != nil && s.write(set.format, r, number) || wake
@@ -173,7 +173,7 @@ func (s *Shard) write(f *format, r *Record, number uint64) bool {
 		s.dropped++
 		return false
 	}
-	b.lines = f.append(b.lines, r, number, &s.clock)
+	b.lines = f.append(b.lines, r, number, &s.memo)
 	ended := r.Ended
 	if ended == 0 {
 		ended = r.Start + r.Duration
