@@ -18,6 +18,23 @@ const ForwardedPrefix = "X-Forwarded-Prefix"
 // escape returns a literal path as it stands in a URL.
 func escape(path string) string { return (&url.URL{Path: path}).EscapedPath() }
 
+// pathOf is the path as the middlewares further out left it, which may be "".
+func pathOf(ex *exchange.Exchange) string {
+	if ex.Log.Bare {
+		return ""
+	}
+	return ex.Req.Path
+}
+
+// setPath is what pathOf gives from now on. A server is asked for "/" where it is "".
+func setPath(ex *exchange.Exchange, path string) {
+	ex.Log.Bare = path == ""
+	if path == "" {
+		path = "/"
+	}
+	ex.Req.Path = path
+}
+
 type addPrefix struct{ prefix string }
 
 // NewAddPrefix puts a prefix before the path.
@@ -33,7 +50,10 @@ func NewAddPrefix(cfg *config.AddPrefix) (exchange.Op, error) {
 }
 
 func (a *addPrefix) Request(ex *exchange.Exchange) exchange.Verdict {
-	if ex.Req.Path != "*" {
+	switch {
+	case ex.Log.Bare:
+		setPath(ex, a.prefix)
+	case ex.Req.Path != "*":
 		ex.Req.Path = ex.HoldString(a.prefix, ex.Req.Path)
 	}
 	return exchange.Next
@@ -42,6 +62,7 @@ func (a *addPrefix) Request(ex *exchange.Exchange) exchange.Verdict {
 type stripPrefix struct {
 	prefixes []string
 	reported []string
+	slash    bool
 }
 
 // NewStripPrefix cuts the first prefix that matches off the path. As with the reference a
@@ -61,35 +82,37 @@ func NewStripPrefix(cfg *config.StripPrefix, warn option.Warn) (exchange.Op, err
 		s.reported = append(s.reported, strings.TrimSpace(p))
 	}
 	if cfg.ForceSlash != nil {
-		warn.Say("forceSlash", "leave it out", "has no effect any more: an empty path is always /")
+		warn.Say("forceSlash", "leave it out", "is deprecated: a server is asked for / in any case")
+		s.slash = *cfg.ForceSlash
 	}
 	return s, nil
 }
 
 func (s *stripPrefix) Request(ex *exchange.Exchange) exchange.Verdict {
 	for i, p := range s.prefixes {
-		if n, ok := cut(ex.Req.Path, p); ok {
-			return strip(ex, n, s.reported[i])
+		if n, ok := cut(pathOf(ex), p); ok {
+			return strip(ex, n, s.reported[i], s.slash)
 		}
 	}
 	return exchange.Next
 }
 
-// strip takes the first n bytes off the path and reports them as prefix.
-func strip(ex *exchange.Exchange, n int, prefix string) exchange.Verdict {
-	path := ex.Req.Path
+// strip takes the first n bytes off the path and reports them as prefix. What is left begins
+// with a slash, but for nothing at all: slash makes "/" of that.
+func strip(ex *exchange.Exchange, n int, prefix string, slash bool) exchange.Verdict {
+	path := pathOf(ex)
 	rest := path[n:]
 	switch {
-	case rest == "":
+	case rest == "" && slash:
 		rest = "/"
-	case rest[0] != '/':
-		// "/p../x" without "/p" would be "/../x": nobody asked for a path outside.
-		if dotSegment(rest) {
-			return refusePath(ex)
-		}
+	case rest != "" && rest[0] != '/':
 		rest = ex.HoldString("/", rest)
 	}
-	ex.Req.Path = rest
+	// "/p../x" without "/p" would be "/../x": nobody asked for a path outside.
+	if !normal(rest) {
+		return refusePath(ex)
+	}
+	setPath(ex, rest)
 	ex.Req.Fields.Add(ForwardedPrefix, prefix)
 	cutOff := strings.TrimSuffix(path[:n], "/")
 	if ex.Log.StrippedPrefix != "" {
@@ -155,6 +178,24 @@ func dotSegment(s string) bool {
 	return dots == 1 || dots == 2
 }
 
+// normal reports whether a path has no empty segment and none that is "." or "..".
+func normal(path string) bool {
+	for i := 0; i+1 < len(path); i++ {
+		if path[i] != '/' {
+			continue
+		}
+		switch path[i+1] {
+		case '/':
+			return false
+		case '.', '%':
+			if dotSegment(path[i+1:]) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // climbs reports whether a path has a segment "." or "..".
 func climbs(path string) bool {
 	for i := 0; i < len(path); i++ {
@@ -197,7 +238,7 @@ func compile(field, text string) (*regexp.Regexp, error) {
 }
 
 func (s *stripPrefixRegex) Request(ex *exchange.Exchange) exchange.Verdict {
-	path := ex.Req.Path
+	path := pathOf(ex)
 	plain := path
 	if strings.IndexByte(path, '%') >= 0 {
 		if p, err := url.PathUnescape(path); err == nil {
@@ -213,7 +254,7 @@ func (s *stripPrefixRegex) Request(ex *exchange.Exchange) exchange.Verdict {
 		if !ok {
 			continue
 		}
-		return strip(ex, n, plain[:at[1]])
+		return strip(ex, n, plain[:at[1]], false)
 	}
 	return exchange.Next
 }

@@ -14,7 +14,7 @@ import (
 const ReplacedPath = "X-Replaced-Path"
 
 // settle returns raw as a path that may stand in a request: an escaped path with a
-// leading slash. What raw says as a URL is kept where it is one; a "?" in it belongs to
+// leading slash, or "". What raw says as a URL is kept where it is one; a "?" in it belongs to
 // the path, as with the reference.
 func settle(raw string) (string, error) {
 	plain, err := url.PathUnescape(raw)
@@ -22,7 +22,7 @@ func settle(raw string) (string, error) {
 		return "", err
 	}
 	p := (&url.URL{Path: plain, RawPath: raw}).EscapedPath()
-	if p == "" || p[0] != '/' {
+	if p != "" && p[0] != '/' {
 		p = "/" + p
 	}
 	return p, nil
@@ -43,8 +43,8 @@ func NewReplacePath(cfg *config.ReplacePath, warn option.Warn) (exchange.Op, err
 }
 
 func (r *replacePath) Request(ex *exchange.Exchange) exchange.Verdict {
-	ex.Req.Fields.Add(ReplacedPath, ex.Req.Path)
-	ex.Req.Path = r.path
+	ex.Req.Fields.Add(ReplacedPath, pathOf(ex))
+	setPath(ex, r.path)
 	return exchange.Next
 }
 
@@ -67,7 +67,7 @@ func NewReplacePathRegex(cfg *config.ReplacePathRegex) (exchange.Op, error) {
 }
 
 func (r *replacePathRegex) Request(ex *exchange.Exchange) exchange.Verdict {
-	old := ex.Req.Path
+	old := pathOf(ex)
 	if !r.regex.MatchString(old) {
 		return exchange.Next
 	}
@@ -80,6 +80,6 @@ func (r *replacePathRegex) Request(ex *exchange.Exchange) exchange.Verdict {
 		return refusePath(ex)
 	}
 	ex.Req.Fields.Add(ReplacedPath, old)
-	ex.Req.Path = path
+	setPath(ex, path)
 	return exchange.Next
 }

@@ -89,7 +89,7 @@ func TestStripPrefixTwiceAndOutside(t *testing.T) {
 	if ex.Req.Path != "/c" || all(&ex.Req.Fields, ForwardedPrefix) != "/a || /b" || ex.Log.StrippedPrefix != "/a/b" {
 		t.Errorf("twice: %q %q %q", ex.Req.Path, all(&ex.Req.Fields, ForwardedPrefix), ex.Log.StrippedPrefix)
 	}
-	for _, path := range []string{"/a../x", "/a./x", "/a..", "/a%2e%2E/x"} {
+	for _, path := range []string{"/a../x", "/a./x", "/a..", "/a%2e%2E/x", "/a//x", "/a/x/../y", "/a/x/."} {
 		ex := request("GET", "a.test", path)
 		if v := a.Request(ex); v != exchange.Answer || ex.Resp.Status != 400 || ex.Reason != exchange.PathRefused {
 			t.Errorf("%s: verdict %d status %d", path, v, ex.Resp.Status)
@@ -110,6 +110,45 @@ func TestStripPrefixRegex(t *testing.T) {
 		op.Request(ex)
 		if got := all(&ex.Req.Fields, ForwardedPrefix); ex.Req.Path != c.want || got != c.reported {
 			t.Errorf("%s of %s: %q %q, want %q %q", c.regex, c.path, ex.Req.Path, got, c.want, c.reported)
+		}
+	}
+}
+
+// What a stripPrefix or replacePathRegex leaves of a path may be nothing: the middlewares
+// behind it see that, the server is asked for /.
+func TestNothingLeft(t *testing.T) {
+	yes := true
+	strip := func(p string) exchange.Op {
+		return must(t)(NewStripPrefix(&config.StripPrefix{Prefixes: []string{p}}, nil))
+	}
+	add := must(t)(NewAddPrefix(&config.AddPrefix{Prefix: "/v2"}))
+	slash := must(t)(NewStripPrefix(&config.StripPrefix{Prefixes: []string{"/a"}, ForceSlash: &yes}, nil))
+	regex := must(t)(NewStripPrefixRegex(&config.StripPrefixRegex{Regex: []string{"/[a-z]"}}, nil))
+	gone := must(t)(NewReplacePathRegex(&config.ReplacePathRegex{Regex: "^/a"}))
+	every := must(t)(NewReplacePathRegex(&config.ReplacePathRegex{Regex: "^/(.*)", Replacement: "/x/$1"}))
+	fixed := must(t)(NewReplacePath(&config.ReplacePath{Path: "/y"}, nil))
+	for name, c := range map[string]struct {
+		ops                      []exchange.Op
+		want, stripped, replaced string
+	}{
+		"strip, add":             {[]exchange.Op{strip("/a"), add}, "/v2", "/a", ""},
+		"strip, add, add":        {[]exchange.Op{strip("/a"), add, add}, "/v2/v2", "/a", ""},
+		"forceSlash, add":        {[]exchange.Op{slash, add}, "/v2/", "/a", ""},
+		"regex, add":             {[]exchange.Op{regex, add}, "/v2", "/a", ""},
+		"strip, strip":           {[]exchange.Op{strip("/a"), strip("/")}, "/", "/a", ""},
+		"strip, regex":           {[]exchange.Op{strip("/a"), regex}, "/", "/a", ""},
+		"strip, replace all":     {[]exchange.Op{strip("/a"), every}, "/", "/a", ""},
+		"strip, replace":         {[]exchange.Op{strip("/a"), fixed}, "/y", "/a", ""},
+		"replace, add":           {[]exchange.Op{gone, add}, "/v2", "", "/a"},
+		"strip, replace, add":    {[]exchange.Op{strip("/a"), fixed, add}, "/v2/y", "/a", ""},
+		"forceSlash, strip, add": {[]exchange.Op{slash, strip("/"), add}, "/v2", "/a || /", ""},
+	} {
+		ex := request("GET", "a.test", "/a")
+		for _, op := range c.ops {
+			op.Request(ex)
+		}
+		if ex.Req.Path != c.want || all(&ex.Req.Fields, ForwardedPrefix) != c.stripped || all(&ex.Req.Fields, ReplacedPath) != c.replaced {
+			t.Errorf("%s: %q, stripped %q, replaced %q", name, ex.Req.Path, all(&ex.Req.Fields, ForwardedPrefix), all(&ex.Req.Fields, ReplacedPath))
 		}
 	}
 }

@@ -255,6 +255,9 @@ type Log struct {
 	Retries int
 	// StrippedPrefix is the sum of what stripPrefix removed; rewriteLocation puts it back.
 	StrippedPrefix string
+	// Bare says that nothing is left of the path: Req.Path is "/" for the server only, and a
+	// middleware further in sees "".
+	Bare bool
 	// TraceID and SpanID are the numbers of the request's trace and of its first span.
 	TraceID, SpanID string
 	// Sending, if set, is called where the ops have run and the fields for the server are about
