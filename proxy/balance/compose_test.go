@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -208,6 +209,36 @@ func TestFailoverOfNobody(t *testing.T) {
 		y.eps[0].Down.Store(false)
 		if got := pick(fo.Service, ex); got != "http://y" || ex.Backend.FailedOver {
 			t.Errorf("%s: then %q", name, got)
+		}
+	}
+}
+
+// What its client has given up is not copied.
+func TestMirrorsGetNothingOfARequestThatWasGivenUp(t *testing.T) {
+	for name, reason := range map[string]exchange.Reason{"answered": exchange.NoReason, "given up": exchange.ClientGone} {
+		main, copies := &answering{name: "main"}, &answering{name: "copy"}
+		m, err := NewBook(nil, Events{}).Begin().Mirroring("m", &config.Mirroring{Mirrors: []config.MirrorService{{Name: "copy", Percent: 100}}}, main.child(), []Child{copies.child()}, forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ex := request()
+		ex.Reason = reason
+		ctx, cancel := context.WithCancel(exchange.NewContext(context.Background(), ex))
+		r := httptest.NewRequest("GET", "/", nil).WithContext(ctx)
+		if reason == exchange.ClientGone {
+			cancel()
+		}
+		serve(m.Handler, r)
+		cancel()
+		deadline := time.Now().Add(10 * time.Second)
+		for len(m.Handler.(*mirroring).slots) > 0 || reason == exchange.NoReason && copies.asked() == "" {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: no copy", name)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if got := copies.asked(); (got != "") != (reason == exchange.NoReason) {
+			t.Errorf("%s: the mirror was asked %q", name, got)
 		}
 	}
 }

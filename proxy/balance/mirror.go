@@ -107,6 +107,9 @@ func (m *mirroring) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		copies[i] = copyRequest(r, ex, kept, m.body)
 	}
 	m.mainH.ServeHTTP(w, r)
+	if r.Context().Err() != nil || ex != nil && ex.Reason == exchange.ClientGone {
+		return // the client has taken the request back
+	}
 	for i, h := range hs {
 		select {
 		case m.slots <- struct{}{}:
