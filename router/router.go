@@ -49,6 +49,8 @@ type Input struct {
 	Resolvers []string
 	// DefaultTransport is how servers are reached whose service names no transport.
 	DefaultTransport *config.ServersTransport
+	// DefaultTCPTransport is the same for TCP services; nil stands for the defaults.
+	DefaultTCPTransport *config.TCPServersTransport
 	// Previous is the table in use, or nil; what did not change is taken over from it.
 	Previous *Table
 	// Same stands for everything in Input that is neither Config nor Problems, and is compared

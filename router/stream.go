@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -414,13 +415,16 @@ func (c *compiler) streamBalancer(name string, info *config.TCPServiceInfo, tran
 	case info.Weighted != nil:
 		return nil, errors.New("the service has two kinds, loadBalancer and weighted")
 	}
-	tr := transports[defaultTransport]
+	tr := cmp.Or(transports[defaultTransport], c.in.DefaultTCPTransport)
 	if lb.ServersTransport != "" {
 		cp, svc := *lb, *info.TCPService
 		cp.ServersTransport = qualify(lb.ServersTransport, name)
 		svc.LoadBalancer = &cp
 		info.TCPService, lb = &svc, &cp
-		if tr = transports[cp.ServersTransport]; tr == nil {
+		if cp.ServersTransport != defaultTransport {
+			tr = transports[cp.ServersTransport]
+		}
+		if tr == nil && cp.ServersTransport != defaultTransport {
 			return nil, coded(config.CodeUnknownTransport, suggest(cp.ServersTransport, transports), "the serversTransport %q does not exist", cp.ServersTransport)
 		}
 	}

@@ -27,6 +27,7 @@ func TestTCPRoutes(t *testing.T) {
 			"bad@x":   {Rule: "HostSNI(", Service: "t"},
 			"nomw@x":  {Rule: "HostSNI(`*`)", Service: "t", Middlewares: []string{"ghost"}, EntryPoints: []string{"web"}},
 			"opt@x":   {Rule: "HostSNI(`opt.test`)", Service: "t", TLS: &config.TCPRouterTLS{Options: "ghost"}},
+			"own@x":   {Rule: "HostSNI(`own.test`)", Service: "own", TLS: on},
 			"tr@x":    {Rule: "HostSNI(`tr.test`)", Service: "tr", TLS: on},
 			"alpn@x":  {Rule: "HostSNI(`*`) && ALPN(`mqtt`)", Service: "t", TLS: on},
 		},
@@ -34,6 +35,8 @@ func TestTCPRoutes(t *testing.T) {
 			"t@x":  {LoadBalancer: &config.TCPLoadBalancer{Servers: []config.TCPServer{{Address: "127.0.0.1:1"}}}},
 			"w@x":  {Weighted: &config.TCPWeighted{Services: []config.WeightedService{{Name: "t"}}}},
 			"tr@x": {LoadBalancer: &config.TCPLoadBalancer{ServersTransport: "ghost"}},
+			// That of the static configuration has a name.
+			"own@x": {LoadBalancer: &config.TCPLoadBalancer{ServersTransport: "default@internal"}},
 		},
 		Middlewares: map[string]*config.TCPMiddleware{
 			"lim@x": {InFlightConn: &config.TCPInFlightConn{Amount: 1}},
@@ -87,6 +90,9 @@ func TestTCPRoutes(t *testing.T) {
 	}
 	if p := run.TCPRouters["bad@x"].Priority; p != 8 {
 		t.Errorf("priority of the broken rule %d", p)
+	}
+	if s := run.TCPServices["own@x"]; s.Status != config.StatusEnabled || s.LoadBalancer.ServersTransport != "default@internal" {
+		t.Errorf("%+v", s)
 	}
 	if s := run.TCPServices["tr@x"]; s.Status != config.StatusDisabled || s.LoadBalancer.ServersTransport != "ghost@x" {
 		t.Errorf("tr@x: %+v", s)

@@ -271,7 +271,7 @@ func merge(was, next *config.Static) (inForce *config.Static, waiting []string) 
 		out.Log = &log
 	}
 	out.Metrics, out.Tracing, out.HostResolver, out.OCSP = was.Metrics, was.Tracing, was.HostResolver, was.OCSP
-	out.Experimental, out.Spiffe, out.TCPServersTransport = was.Experimental, was.Spiffe, was.TCPServersTransport
+	out.Experimental, out.Spiffe = was.Experimental, was.Spiffe
 	if was.Sluice != nil && next.Sluice != nil {
 		own := *was.Sluice
 		own.MergeSources, own.Strict, own.Compat404 = next.Sluice.MergeSources, next.Sluice.Strict, next.Sluice.Compat404

@@ -75,20 +75,21 @@ type inForce struct {
 
 func (s *Server) input(m *provider.Merged) router.Input {
 	in := router.Input{
-		Config:             m.Config,
-		Problems:           slices.Concat(s.warnings, s.acme.Load().Problems(), m.Problems),
-		EntryPoints:        s.static.Load().EntryPoints,
-		DefaultEntryPoints: s.static.Load().DefaultEntryPoints(),
-		Compat404:          s.sluice().Compat404,
-		Internal:           s.internalHandlers(),
-		Resolvers:          s.resolvers(),
-		OnDemand:           s.acme.Load().OnDemand(),
-		DefaultTransport:   s.defaultTransport(),
-		Previous:           s.table.Load(),
-		Same:               inForce{s.static.Load(), s.acme.Load()},
-		Book:               s.book,
-		Streams:            s.streams,
-		Log:                s.component("router"),
+		Config:              m.Config,
+		Problems:            slices.Concat(s.warnings, s.acme.Load().Problems(), m.Problems),
+		EntryPoints:         s.static.Load().EntryPoints,
+		DefaultEntryPoints:  s.static.Load().DefaultEntryPoints(),
+		Compat404:           s.sluice().Compat404,
+		Internal:            s.internalHandlers(),
+		Resolvers:           s.resolvers(),
+		OnDemand:            s.acme.Load().OnDemand(),
+		DefaultTransport:    s.defaultTransport(),
+		DefaultTCPTransport: s.defaultTCPTransport(),
+		Previous:            s.table.Load(),
+		Same:                inForce{s.static.Load(), s.acme.Load()},
+		Book:                s.book,
+		Streams:             s.streams,
+		Log:                 s.component("router"),
 		Parts: router.Parts{
 			Begin:        s.state.Begin,
 			Middleware:   s.buildMiddleware,
@@ -136,6 +137,14 @@ func (s *Server) defaultTransport() *config.ServersTransport {
 		t.ForwardingTimeouts, t.Spiffe = st.ForwardingTimeouts, st.Spiffe
 	}
 	return t
+}
+
+func (s *Server) defaultTCPTransport() *config.TCPServersTransport {
+	st := s.static.Load().TCPServersTransport
+	if st == nil {
+		return nil
+	}
+	return &config.TCPServersTransport{DialKeepAlive: st.DialKeepAlive, DialTimeout: st.DialTimeout, TerminationDelay: st.TerminationDelay, TLS: st.TLS}
 }
 
 // internalHandlers are the services that the program itself offers.

@@ -179,3 +179,43 @@ func TestTCPAccessLogIsOffByDefault(t *testing.T) {
 		t.Errorf("a line of a connection:\n%s", text)
 	}
 }
+
+// TestTCPDefaultTransport: services that name no transport, and those that name the static one, are
+// reached as tcpServersTransport says, and a change of it is live.
+func TestTCPDefaultTransport(t *testing.T) {
+	both(t, func(t *testing.T, lane string) {
+		sealed, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		certified := httptest.NewUnstartedServer(nil)
+		certified.StartTLS()
+		pair := certified.TLS.Certificates
+		certified.Close()
+		secure := echoes(t, tls.NewListener(sealed, &tls.Config{Certificates: pair}))
+		static := `
+entryPoints:
+  open: {address: "127.0.0.1:0"}
+  named: {address: "127.0.0.1:0"}
+providers: {file: {filename: DYNAMIC}}
+sluice: {lane: LANE}
+`
+		e := start(t, lane, static, strings.ReplaceAll(`
+tcp:
+  routers:
+    open: {rule: "HostSNI(`+"`*`"+`)", entryPoints: [open], service: open}
+    named: {rule: "HostSNI(`+"`*`"+`)", entryPoints: [named], service: named}
+  services:
+    open: {loadBalancer: {servers: [{address: "SECURE", tls: true}]}}
+    named: {loadBalancer: {serversTransport: default@internal, servers: [{address: "SECURE", tls: true}]}}
+`, "SECURE", secure))
+		if got := e.hello("open", ""); got != "" {
+			t.Fatalf("a certificate of nobody is taken: %q", got)
+		}
+		write(t, e.static, static+"tcpServersTransport: {tls: {insecureSkipVerify: true}}\n")
+		e.eventually("the transport is live", func() bool { return e.hello("open", "") == "hellohello" })
+		if got := e.hello("named", ""); got != "hellohello" {
+			t.Errorf("by its name: %q", got)
+		}
+	})
+}

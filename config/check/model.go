@@ -140,7 +140,8 @@ func note[V any](set map[string]bool, from map[string]V, provider string) {
 
 // internal names what the program itself offers.
 var internal = map[string]bool{"api@internal": true, "dashboard@internal": true, "ping@internal": true, "prometheus@internal": true,
-	"rest@internal": true, "noop@internal": true, "acme-http@internal": true}
+	"rest@internal": true, "noop@internal": true, "acme-http@internal": true,
+	"dashboard_redirect@internal": true, "dashboard_stripprefix@internal": true, "default@internal": true}
 
 // off reports whether the static configuration is known and does not switch the API on that a
 // router publishes.
