@@ -40,6 +40,14 @@ func (s *Static) Complete() {
 	if s.Providers != nil && s.Providers.Swarm != nil && s.Providers.Swarm.RefreshSeconds <= 0 {
 		s.Providers.Swarm.RefreshSeconds = 15e9 // as the reference takes it
 	}
+	if s.Global != nil && s.Global.NotAppendXForwardedFor { // the old place of the entry points' option
+		for _, ep := range s.EntryPoints {
+			if ep.ForwardedHeaders == nil {
+				ep.ForwardedHeaders = &ForwardedHeaders{}
+			}
+			ep.ForwardedHeaders.NotAppendXForwardedFor = true
+		}
+	}
 	for _, r := range s.CertificatesResolvers {
 		if r != nil && r.ACME != nil {
 			r.ACME.CAServer = caServer(r.ACME.CAServer)

@@ -175,7 +175,7 @@ func TestStaticValues(t *testing.T) {
 		"--entrypoints.web.http.tls", "--entrypoints.web.http.tls.domains[0].main=a.test", "--entrypoints.web.http.tls.domains[0].sans=b.test,c.test",
 		"--entrypoints.web.http.middlewares=one@file", "--entrypoints.web.http.middlewares=two@file",
 		"--metrics.prometheus.buckets=0.1, 0.5", "--providers.docker", "--providers.swarm.refreshseconds=5", "--entrypoints.web.transport.respondingtimeouts.readtimeout=1m30s",
-		"--accesslog.fields.headers.names.User-Agent=keep", "--certificatesresolvers.unset.acme.caserver=", "--certificatesresolvers.unset.acme.tlschallenge",
+		"--accesslog.fields.headers.names.User-Agent=keep", "--global.notappendxforwardedfor", "--certificatesresolvers.unset.acme.caserver=", "--certificatesresolvers.unset.acme.tlschallenge",
 		"--certificatesresolvers.old.acme.caserver=https://acme-staging.api.letsencrypt.org/directory", "--certificatesresolvers.old.acme.tlschallenge",
 	}, nil, memory(nil))
 	if err != nil {
@@ -198,6 +198,7 @@ func TestStaticValues(t *testing.T) {
 	check("read", e.Transport.RespondingTimeouts.ReadTimeout, config.Duration(90e9))
 	check("idle default", e.Transport.RespondingTimeouts.IdleTimeout, config.Duration(180e9))
 	check("header", s.AccessLog.Fields.Headers.Names, map[string]string{"User-Agent": "keep"})
+	check("not appended", e.ForwardedHeaders.NotAppendXForwardedFor, true)
 	check("authority", s.CertificatesResolvers["unset"].ACME.CAServer, "https://acme-v02.api.letsencrypt.org/directory")
 	check("old authority", s.CertificatesResolvers["old"].ACME.CAServer, "https://acme-staging-v02.api.letsencrypt.org/directory")
 	check("underscores", e.HTTP.UnderscoreHeadersStrategy, "keep")
