@@ -50,7 +50,7 @@ func (p *program) check(c *cli.Context) (int, error) {
 		return v, ok
 	}
 	k := check.New(check.World{Env: env, Writable: writable, Render: server.Render,
-		Middleware: server.JudgeMiddleware, TLSOptions: server.JudgeTLSOptions})
+		Feed: p.feed, Middleware: server.JudgeMiddleware, TLSOptions: server.JudgeTLSOptions})
 	compose := func(name string, data []byte) {
 		if project == nil {
 			project = p.dotEnv(filepath.Dir(name))

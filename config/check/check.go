@@ -41,6 +41,9 @@ type World struct {
 	Writable func(file string) error
 	// Render runs a file of dynamic configuration as a template.
 	Render func(name string, data []byte, env func(name string) string) ([]byte, *config.Problem)
+	// Feed gives a file, or the configuration files below a directory, to f. It is asked for what
+	// compose files mount.
+	Feed func(name string, f func(name string, data []byte)) error
 	// Middleware and TLSOptions judge settings as the router will. Fields are those below the
 	// middleware's kind, or below the options.
 	Middleware func(*config.Middleware) []config.Problem

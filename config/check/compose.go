@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -27,9 +28,8 @@ func (c *Checker) Compose(name string, data []byte) {
 	if f.Name != "" {
 		c.compose.Name = f.Name
 	}
-	for k, v := range f.Networks {
-		c.compose.Networks[k] = v
-	}
+	maps.Copy(c.compose.Networks, f.Networks)
+	maps.Copy(c.compose.Configs, f.Configs)
 	for _, s := range f.Services {
 		i := slices.IndexFunc(c.compose.Services, func(o decode.ComposeService) bool { return o.Name == s.Name })
 		if i < 0 {
@@ -65,6 +65,7 @@ func override(s, o decode.ComposeService) decode.ComposeService {
 	s.Ports = slices.Concat(s.Ports, o.Ports)
 	s.Expose = slices.Concat(s.Expose, o.Expose)
 	s.Volumes = slices.Concat(s.Volumes, o.Volumes)
+	maps.Copy(s.Sources, o.Sources)
 	return s
 }
 
@@ -116,36 +117,10 @@ func flags(s decode.ComposeService) []decode.ComposeValue {
 	return all
 }
 
-// hasFile reports whether a router's static configuration is a file in its container: one that
-// is named, or one that is mounted where it is looked for.
-func (c *Checker) hasFile(s decode.ComposeService) bool {
-	for _, a := range flags(s) {
-		key, _, _ := strings.Cut(a.Value, "=")
-		if strings.EqualFold(strings.TrimLeft(key, "-"), "configfile") {
-			return true
-		}
-	}
-	for _, v := range s.Volumes {
-		switch dir, base := path.Split(path.Clean(c.interpolate(v))); dir + base {
-		case "/etc/traefik", "/etc/sluice":
-			return len(flags(s)) == 0
-		default:
-			program := strings.TrimSuffix(base, path.Ext(base))
-			switch path.Ext(base) {
-			case ".yml", ".yaml", ".toml":
-				if (program == "traefik" || program == "sluice") && (dir == "/" || dir == "/etc/"+program+"/") {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
 func (c *Checker) routerService(s decode.ComposeService) {
 	c.health(s)
-	if c.hasFile(s) {
-		c.ownFile(s)
+	if c.ownFile(s) {
+		c.settled(s)
 		return
 	}
 	where := map[string]string{}
@@ -180,26 +155,12 @@ func (c *Checker) routerService(s decode.ComposeService) {
 		c.add(at(p.Source), p)
 	}
 	if len(src.Used) == 0 && c.model.static != nil {
-		c.ownFile(s)
+		c.settled(s)
 		return
 	}
 	c.model.static = st
 	c.model.staticAt = func(key string) string { return at(nearestPlace(src.Values, key, "")) }
-	c.volumes(s)
-}
-
-// ownFile is for a router that has a static file. If it was given, its paths are the container's.
-func (c *Checker) ownFile(s decode.ComposeService) {
-	if c.model.static != nil {
-		c.volumes(s)
-	}
-}
-
-func (c *Checker) volumes(s decode.ComposeService) {
-	c.model.inContainer = true
-	for _, name := range sortedKeys(c.model.static.CertificatesResolvers) {
-		c.volume(s, name, c.model.static.CertificatesResolvers[name].ACME)
-	}
+	c.settled(s)
 }
 
 // shellTools are programs that health checks of the reference's image use, which has a shell.
@@ -223,27 +184,6 @@ func (c *Checker) health(s decode.ComposeService) {
 // overlay reports whether a service can only be a part of one that another file defines, so
 // that what is missing may stand there.
 func overlay(s decode.ComposeService) bool { return s.Image == "" && !s.Built }
-
-// volume warns of certificates that are lost with the container.
-func (c *Checker) volume(s decode.ComposeService, name string, a *config.ACME) {
-	if a == nil || strings.Contains(a.Storage, "://") || overlay(s) {
-		return
-	}
-	key := "certificatesResolvers." + name + ".acme.storage"
-	dir := path.Dir(path.Join("/", a.Storage))
-	for _, v := range s.Volumes {
-		v = path.Clean(c.interpolate(v))
-		if v == path.Join("/", a.Storage) || v == dir || strings.HasPrefix(dir, v+"/") {
-			return
-		}
-	}
-	hint := "add a volume for " + dir
-	if dir == "/" {
-		hint = "write a directory with a volume, such as /data/acme.json"
-	}
-	c.add(c.model.staticAt(key), config.Problem{Object: "service " + s.Name, Field: key, Code: CodeStorage, Severity: config.Warning,
-		Text: fmt.Sprintf("%s is in no volume: the certificates are lost with the container", a.Storage), Suggestion: hint})
-}
 
 // workload checks a service's labels.
 func (c *Checker) workload(f *decode.Compose, i, edge int) {

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"path/filepath"
 	"strings"
 )
 
@@ -10,6 +11,10 @@ type Compose struct {
 	Services []ComposeService
 	// Networks maps the keys of networks to their real names, where a name is given.
 	Networks map[string]string
+	// Configs maps the keys of configs and secrets to the files that hold them.
+	Configs map[string]string
+	// Dir is the directory of the file.
+	Dir string
 }
 
 // ComposeService is one service. Where is "file NAME:LINE:COLUMN".
@@ -30,8 +35,10 @@ type ComposeService struct {
 	Networks []ComposeValue
 	Ports    []string
 	Expose   []string
-	// Volumes are the places of volumes, configs and secrets in the container.
+	// Volumes are the places of volumes, configs and secrets in the container, Sources what is there:
+	// a path, or the name of a volume or config.
 	Volumes []string
+	Sources map[string]string
 }
 
 // ComposeValue is a text with its place. Key is set for labels and variables; Listed tells that
@@ -47,7 +54,7 @@ func ParseCompose(name string, data []byte) (*Compose, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Compose{Networks: map[string]string{}}
+	c := &Compose{Networks: map[string]string{}, Configs: map[string]string{}, Dir: filepath.Dir(name)}
 	if root == nil || root.child("services", false) == nil {
 		return nil, unreadable("file "+name, "is no compose file: it has no services", "")
 	}
@@ -66,6 +73,13 @@ func ParseCompose(name string, data []byte) (*Compose, error) {
 			}
 		}
 	}
+	if configs := root.child("configs", false); configs != nil {
+		for _, n := range configs.kids {
+			if f := n.child("file", false); f != nil {
+				c.Configs[n.key] = f.value
+			}
+		}
+	}
 	for _, s := range root.child("services", false).kids {
 		c.Services = append(c.Services, composeService(s))
 	}
@@ -73,7 +87,7 @@ func ParseCompose(name string, data []byte) (*Compose, error) {
 }
 
 func composeService(n *node) ComposeService {
-	s := ComposeService{Name: n.key, Where: n.place()}
+	s := ComposeService{Name: n.key, Where: n.place(), Sources: map[string]string{}}
 	for _, k := range n.kids {
 		switch k.key {
 		case "image":
@@ -108,33 +122,40 @@ func composeService(n *node) ComposeService {
 				s.Expose = append(s.Expose, e.value)
 			}
 		case "volumes", "configs", "secrets":
-			s.Volumes = append(s.Volumes, targets(k)...)
+			s.mounts(k)
 		}
 	}
 	return s
 }
 
-// targets are the places that volumes, configs or secrets have in the container.
-func targets(n *node) []string {
-	var out []string
+// mounts adds the volumes, configs or secrets that n lists.
+func (s *ComposeService) mounts(n *node) {
 	for _, v := range n.kids {
-		target := v.child("target", false)
-		switch {
-		case target != nil:
-			out = append(out, target.value)
+		source, target := "", ""
+		switch t := v.child("target", false); {
+		case t != nil:
+			target = t.value
+			if from := v.child("source", false); from != nil {
+				source = from.value
+			}
 		case v.kind != scalar:
+			continue
 		case n.key == "volumes":
-			out = append(out, volumeTarget(v.value))
+			source, target = volumeParts(v.value)
 		case n.key == "configs":
-			out = append(out, "/"+v.value)
+			source, target = v.value, "/"+v.value
+		default:
+			continue
+		}
+		s.Volumes = append(s.Volumes, target)
+		if source != "" {
+			s.Sources[target] = source
 		}
 	}
-	return out
 }
 
-// volumeTarget is the second part of SOURCE:TARGET:MODE. A source may be a variable with a colon
-// of its own.
-func volumeTarget(v string) string {
+// volumeParts takes SOURCE:TARGET:MODE apart. A source may be a variable with a colon of its own.
+func volumeParts(v string) (source, target string) {
 	depth, from := 0, 0
 	for i, r := range v {
 		switch {
@@ -143,12 +164,12 @@ func volumeTarget(v string) string {
 		case r == '}':
 			depth--
 		case r == ':' && depth == 0 && from > 0:
-			return v[from:i]
+			return source, v[from:i]
 		case r == ':' && depth == 0:
-			from = i + 1
+			source, from = v[:i], i+1
 		}
 	}
-	return v[from:]
+	return source, v[from:]
 }
 
 // pairs reads a map, or a list of "key=value".
