@@ -17,11 +17,15 @@ type pool struct {
 	client *Client
 	ep     *exchange.Endpoint
 
-	mu   sync.Mutex
-	idle []*conn
+	mu    sync.Mutex
+	idle  []*conn
+	armed bool // a timer will look at idle
 
 	h2 h2pool
 }
+
+// precise is up to which idle time connections are closed in time, not at the next sweep.
+const precise = 10 * sweepEvery
 
 func newPool(c *Client, ep *exchange.Endpoint) *pool {
 	return &pool{client: c, ep: ep}
@@ -69,7 +73,24 @@ func (p *pool) put(c *conn) {
 		return
 	}
 	p.idle = append(p.idle, c)
+	p.arm()
 	p.mu.Unlock()
+}
+
+// arm starts a timer for the oldest idle connection where the next sweep would be late; p.mu is held.
+func (p *pool) arm() {
+	d := p.ep.Transport.IdleConnTimeout
+	if p.armed || len(p.idle) == 0 || d <= 0 || d > precise {
+		return
+	}
+	p.armed = true
+	time.AfterFunc(time.Until(p.idle[0].idleSince.Add(d))+time.Millisecond, func() {
+		p.sweep(time.Now())
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.armed = false
+		p.arm()
+	})
 }
 
 // sweep closes what should not be kept and reports whether the pool itself can go.

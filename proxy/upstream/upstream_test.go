@@ -95,6 +95,30 @@ func TestDialReasons(t *testing.T) {
 	}
 }
 
+// Short idle times are kept without a sweep.
+func TestIdleTimesThatAreShort(t *testing.T) {
+	ended := make(chan time.Time, 2)
+	c := New(Options{})
+	defer c.Close()
+	ep := endpoint(12, "http", listen(t, func(c net.Conn) { _, _ = io.ReadAll(c); ended <- time.Now() }))
+	ep.Transport.IdleConnTimeout = 50 * time.Millisecond
+	for range 2 {
+		began := time.Now()
+		idleConn(t, c, ep)
+		select {
+		case at := <-ended:
+			if took := at.Sub(began); took < ep.Transport.IdleConnTimeout {
+				t.Errorf("closed after %v", took)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("not closed")
+		}
+	}
+	if n := c.Idle(ep); n != 0 {
+		t.Errorf("%d idle", n)
+	}
+}
+
 func idleConn(t testing.TB, c *Client, ep *exchange.Endpoint) *conn {
 	t.Helper()
 	nc, err := Dial(context.Background(), ep, nil)
