@@ -125,6 +125,9 @@ func (c *checker) entryPoint(name string, e *EntryPoint, names []string) {
 	}
 	c.fieldNames(key+".http.underscoreHeadersStrategy", e.HTTP.UnderscoreHeadersStrategy)
 	c.fieldNames(key+".http.aliasHeadersStrategy", e.HTTP.AliasHeadersStrategy)
+	if u, a := strings.ToLower(e.HTTP.UnderscoreHeadersStrategy), strings.ToLower(e.HTTP.AliasHeadersStrategy); a != "" && u != "" && u != "keep" && a != u {
+		c.add(Error, key+".http.underscoreHeadersStrategy", CodeConflict, "leave it out", "is the old and narrower form of aliasHeadersStrategy, which says %s", a)
+	}
 	if h := e.HTTP2; h != nil {
 		c.natural(key+".http2.maxConcurrentStreams", h.MaxConcurrentStreams)
 		c.natural(key+".http2.maxDecoderHeaderTableSize", h.MaxDecoderHeaderTableSize)
@@ -243,10 +246,19 @@ func (c *checker) acme(key string, a *ACME, names []string) {
 	}
 }
 
+// precedenceNames are the providers that the reference knows, whether they are here or not.
+var precedenceNames = []string{"swarm", "docker", "file", "http", "rest", "kubernetesingress", "kubernetesingressnginx", "kubernetescrd",
+	"kubernetesgateway", "knative", "consulcatalog", "nomad", "ecs", "consul", "etcd", "zookeeper", "redis"}
+
 func (c *checker) providers() {
 	p := c.s.Providers
 	if p == nil {
 		return
+	}
+	for _, name := range p.Precedence {
+		if !slices.Contains(precedenceNames, strings.ToLower(name)) && !strings.HasPrefix(name, "plugin-") {
+			c.add(Error, "providers.precedence", CodeInvalidValue, "write names such as docker and file", "there is no provider %q", name)
+		}
 	}
 	if f := p.File; f != nil {
 		switch {

@@ -348,7 +348,8 @@ func (c *compiler) rank(name string) int {
 	if len(list) == 0 {
 		list = builtInPrecedence
 	}
-	if i := slices.Index(list, providerOf(name)); i >= 0 {
+	provider := providerOf(name)
+	if i := slices.IndexFunc(list, func(p string) bool { return strings.EqualFold(p, provider) }); i >= 0 {
 		return i
 	}
 	return len(list)

@@ -407,7 +407,7 @@ func TestOrderIsDeterministic(t *testing.T) {
 		},
 		Services: map[string]*config.Service{"s@file": lb()},
 	}
-	for precedence, want := range map[string]string{"": "c@docker", "docker,file": "c@docker", "file": "a@file", "swarm": "a@file", "docker": "c@docker"} {
+	for precedence, want := range map[string]string{"": "c@docker", "docker,file": "c@docker", "file": "a@file", "File,DOCKER": "a@file", "swarm": "a@file", "docker": "c@docker", "DOCKER": "c@docker"} {
 		in := input(h)
 		in.Precedence = strings.FieldsFunc(precedence, func(r rune) bool { return r == ',' })
 		table := Compile(in)

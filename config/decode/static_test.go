@@ -69,7 +69,7 @@ func TestStaticSources(t *testing.T) {
 			warnings: "unknown_entry_point entryPoints.web.http.redirections.entryPoint.to; declared: web\n" +
 				"unknown_entry_point certificatesResolvers.le.acme.httpChallenge.entryPoint; declared: web\n" +
 				"invalid_value log.level; one of TRACE, DEBUG, INFO, WARN, ERROR, FATAL, PANIC\n"},
-		{name: "what the reference starts with", args: []string{"--entrypoints.web.address=:1", "--log.format=xml", "--accesslog.format=xml", "--accesslog.filters.statuscodes=5xx,404",
+		{name: "what the reference starts with", args: []string{"--providers.precedence=File,CONSUL", "--entrypoints.web.address=:1", "--log.format=xml", "--accesslog.format=xml", "--accesslog.filters.statuscodes=5xx,404",
 			"--accesslog.fields.names.ClientHost=hide", "--accesslog.fields.headers.defaultmode=no", "--providers.http.endpoint=nowhere", "--providers.http.pollinterval=0",
 			"--providers.swarm.refreshseconds=0"}, want: map[string]string{"web": ":1"},
 			warnings: "invalid_value providers.http.endpoint; write --providers.http.endpoint=http://host/path\n" +
@@ -134,6 +134,9 @@ func TestStaticErrors(t *testing.T) {
 		{args: []string{"--entrypoints.web.asdefault"}, want: "has no address"},
 		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.forwardedheaders.trustedips=10.0.0.0/99"}, want: "neither an address nor a range"},
 		{args: []string{"--providers.docker.swarmmode=true"}, want: "write --providers.swarm=true"},
+		{args: []string{"--providers.precedence=file,dokcer"}, want: `there is no provider "dokcer"`},
+		{args: []string{"--entrypoints.web.address=:80", "--entrypoints.web.http.underscoreheadersstrategy=delete", "--entrypoints.web.http.aliasheadersstrategy=reject"},
+			want: "old and narrower form"},
 		{args: []string{"--pilot.token=x"}, want: "removed in Traefik v3"},
 		{args: []string{"--providers.docker.tls.caoptional=true"}, want: "removed in Traefik v3; leave it out"},
 		{args: []string{"--providers.http.endpoint=http://a/", "--providers.http.tls.caoptional=false"}, want: "removed in Traefik v3; leave it out"},
