@@ -188,6 +188,23 @@ func TestHead(t *testing.T) {
 	}
 }
 
+// TestFeatures: the overview names what is on as the reference does.
+func TestFeatures(t *testing.T) {
+	for want, c := range map[features]*config.Static{
+		{}:                                 {},
+		{Metrics: "Prometheus"}:            {Metrics: &config.Metrics{Prometheus: &config.Prometheus{}, StatsD: &config.StatsD{}}},
+		{Metrics: "StatsD"}:                {Metrics: &config.Metrics{StatsD: &config.StatsD{}}},
+		{Metrics: "Datadog"}:               {Metrics: &config.Metrics{Datadog: &config.Datadog{}}},
+		{Metrics: "InfluxDB2"}:             {Metrics: &config.Metrics{InfluxDB2: &config.InfluxDB2{}}},
+		{Metrics: "OTLP", Tracing: "OTLP"}: {Metrics: &config.Metrics{OTLP: &config.OTLPMetrics{}}, Tracing: &config.Tracing{}},
+		{AccessLog: true}:                  {AccessLog: &config.AccessLog{}},
+	} {
+		if got := featuresOf(c); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+}
+
 // TestHomeIsForReaders: the way from / to the dashboard is not for other methods.
 func TestHomeIsForReaders(t *testing.T) {
 	h := New(shopOptions())

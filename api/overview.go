@@ -82,17 +82,24 @@ func count[T any](objects map[string]T, status func(T) config.Status) *tally {
 	return &t
 }
 
+// featuresOf names them as the reference's settings are named; of several metrics the first.
 func featuresOf(c *config.Static) features {
 	f := features{AccessLog: c.AccessLog != nil}
 	if c.Tracing != nil {
-		f.Tracing = "OpenTelemetry"
+		f.Tracing = "OTLP"
 	}
 	if m := c.Metrics; m != nil {
 		switch {
 		case m.Prometheus != nil:
 			f.Metrics = "Prometheus"
+		case m.Datadog != nil:
+			f.Metrics = "Datadog"
+		case m.StatsD != nil:
+			f.Metrics = "StatsD"
+		case m.InfluxDB2 != nil:
+			f.Metrics = "InfluxDB2"
 		case m.OTLP != nil:
-			f.Metrics = "OpenTelemetry"
+			f.Metrics = "OTLP"
 		}
 	}
 	return f
