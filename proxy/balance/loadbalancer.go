@@ -34,6 +34,7 @@ type LoadBalancer struct {
 	strategy strategy
 	rot      *rotation
 	sticky   *sticky
+	cookie   string // its name, also where it is not set
 	passive  *passive
 	health   *config.HealthCheck // what is run; nil for none
 	warning  string
@@ -168,11 +169,12 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 // stick makes the sticky cookie. hrw binds a client to a server already; the reference sets no
 // cookie there.
 func (lb *LoadBalancer) stick(c *config.Cookie) {
+	st := newSticky(lb.name, c)
+	lb.cookie = st.name
 	if lb.strategy == hrw {
 		lb.warn("sticky.cookie has no effect with the strategy hrw, which binds a client by its address")
 		return
 	}
-	st := newSticky(lb.name, c)
 	for i, ep := range lb.eps {
 		st.add(ep.URL, lb.weights[i] > 0)
 	}

