@@ -217,7 +217,7 @@ func (r *resolver) remember(ctx context.Context, host string) bool {
 	}
 	ok := len(r.hosts) < maxDemanded && r.demand.take(float64(r.cfg.OnDemand.PerMinute), time.Now())
 	if ok {
-		r.hosts = append(slices.Clone(r.hosts), host)
+		r.hosts, r.wishes = append(slices.Clone(r.hosts), host), nil
 	}
 	hosts := r.hosts
 	r.mu.Unlock()
@@ -250,7 +250,7 @@ func (d *demand) take(perMinute float64, now time.Time) bool {
 // drop forgets a host that is not allowed any more or cannot be had.
 func (r *resolver) drop(ctx context.Context, host string) {
 	r.mu.Lock()
-	r.hosts = slices.DeleteFunc(slices.Clone(r.hosts), func(h string) bool { return h == host })
+	r.hosts, r.wishes = slices.DeleteFunc(slices.Clone(r.hosts), func(h string) bool { return h == host }), nil
 	hosts := r.hosts
 	r.mu.Unlock()
 	r.storeHosts(ctx, hosts)
@@ -276,7 +276,7 @@ func (r *resolver) loadHosts(ctx context.Context) error {
 	defer r.mu.Unlock()
 	for _, h := range v.Hosts {
 		if demandable(h) && !slices.Contains(r.hosts, h) {
-			r.hosts = append(slices.Clone(r.hosts), h)
+			r.hosts, r.wishes = append(slices.Clone(r.hosts), h), nil
 		}
 	}
 	return nil
@@ -284,11 +284,14 @@ func (r *resolver) loadHosts(ctx context.Context) error {
 
 // wanting is everything this resolver keeps certificates for. The caller holds r.mu.
 func (r *resolver) wanting() *wishes {
-	all := slices.Concat(r.wants, r.backing)
-	for _, h := range r.hosts {
-		all = append(all, []string{h})
+	if r.wishes == nil {
+		all := slices.Concat(r.wants, r.backing)
+		for _, h := range r.hosts {
+			all = append(all, []string{h})
+		}
+		r.wishes = newWishes(all)
 	}
-	return newWishes(all)
+	return r.wishes
 }
 
 // stillAllowed checks a host again before it is ordered or renewed.

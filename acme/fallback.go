@@ -24,7 +24,7 @@ func (r *resolver) back(names []string) {
 	r.mu.Lock()
 	known := slices.ContainsFunc(r.backing, func(b []string) bool { return slices.Equal(b, names) })
 	if !known {
-		r.backing = append(r.backing, names)
+		r.backing, r.wishes = append(r.backing, names), nil
 	}
 	r.mu.Unlock()
 	if !known {
@@ -48,7 +48,7 @@ func (m *Manager) rebuildBacking() {
 			}
 		}
 		f.mu.Lock()
-		f.backing = keep
+		f.backing, f.wishes = keep, nil
 		f.mu.Unlock()
 	}
 }

@@ -135,7 +135,7 @@ func TestCoverOfAnotherResolver(t *testing.T) {
 }
 
 // Certificates in hand may be good for the names together, as in the reference; one that
-// ends unless it is renewed, which nobody asks for, is not counted on.
+// nobody asks for by itself, so that it is not renewed, is not counted on.
 func TestCoverByCertificatesTogether(t *testing.T) {
 	m := bare(t, func(_ *config.ACME, o *Options) {
 		o.Covered = func(names []string) bool { return len(names) == 1 && names[0] == "file.test" }
@@ -146,17 +146,19 @@ func TestCoverByCertificatesTogether(t *testing.T) {
 		r.certs.put(&held{names: names, pair: &tls.Certificate{Leaf: leaf}})
 	}
 	hold(80*24*time.Hour, "a.test")
-	hold(80*24*time.Hour, "*.w.test")
-	hold(20*24*time.Hour, "late.test")
+	hold(20*24*time.Hour, "*.w.test")
+	hold(80*24*time.Hour, "alone.test")
+	hold(-time.Hour, "ended.test")
+	m.Want([]Request{want("a.test"), want("x.w.test"), want("ended.test")})
 	for names, want := range map[string]bool{
-		"a.test x.w.test": true, "a.test file.test": true, "a.test x.w.test b.test": false, "a.test late.test": false, "late.test": true,
+		"a.test x.w.test": true, "a.test y.w.test file.test": true, "a.test b.test": false, "a.test alone.test": false, "alone.test": true, "a.test ended.test": false,
 	} {
 		if got := m.coveredBy(r, strings.Fields(names), now); got != want {
 			t.Errorf("%s: covered %v", names, got)
 		}
 	}
-	m.Want([]Request{want("late.test")}) // it is renewed
-	if !m.coveredBy(r, []string{"a.test", "late.test"}, now) {
-		t.Error("one that is renewed is not counted on")
+	m.Want([]Request{want("a.test", "x.w.test")})
+	if m.coveredBy(r, []string{"a.test", "x.w.test"}, now) {
+		t.Error("nobody asks for one of them by itself any more")
 	}
 }

@@ -227,18 +227,20 @@ func (r *resolver) sync(ctx context.Context, keys []string) {
 func (r *resolver) covers(names []string, now time.Time, own bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var wants *wishes
 	for h := range r.certs.covering(names) {
-		if !now.Before(h.pair.Leaf.NotAfter) {
-			continue
-		}
-		if own || now.Before(r.renewByTable(h)) {
+		if now.Before(h.pair.Leaf.NotAfter) && (own || now.Before(r.renewByTable(h)) || r.wanting().use(h.names)) {
 			return true
 		}
-		if wants == nil {
-			wants = r.wanting()
-		}
-		if wants.use(h.names) {
+	}
+	return false
+}
+
+// keeps reports whether a certificate is good for the names that is wanted for a set of its own.
+func (r *resolver) keeps(names []string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for h := range r.certs.covering(names) {
+		if now.Before(h.pair.Leaf.NotAfter) && r.wanting().use(h.names) {
 			return true
 		}
 	}

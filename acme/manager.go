@@ -316,12 +316,25 @@ func (m *Manager) coveredBy(by *resolver, names []string, now time.Time) bool {
 		return false
 	}
 	for i := range names {
-		// One that this resolver no longer renews for anybody is not counted on (nil).
-		if !m.inHand(nil, names[i:i+1], now) {
+		if !m.kept(names[i:i+1], now) {
 			return false
 		}
 	}
 	return true
+}
+
+// kept reports whether there is a certificate for the names that somebody asks for too, so
+// that it is renewed and not pruned.
+func (m *Manager) kept(names []string, now time.Time) bool {
+	if m.opts.Covered != nil && m.opts.Covered(names) {
+		return true
+	}
+	for _, r := range m.resolvers {
+		if r.keeps(names, now) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Manager) inHand(by *resolver, names []string, now time.Time) bool {

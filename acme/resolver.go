@@ -75,6 +75,7 @@ type resolver struct {
 	wantsTold   chan struct{} // closed then
 	backing     [][]string    // names that this one orders for others, as their fallback
 	hosts       []string      // kept on demand; replaced, never changed
+	wishes      *wishes       // of wants, backing and hosts; nil: to be made anew
 	tries       map[string]*Attempt
 	busy        map[string]bool
 	pause       time.Time // storage is away: nothing is begun before
@@ -85,7 +86,7 @@ func (r *resolver) want(sets [][]string) {
 	slices.SortFunc(sets, func(a, b []string) int { return strings.Compare(id(a), id(b)) })
 	sets = slices.CompactFunc(sets, func(a, b []string) bool { return id(a) == id(b) })
 	r.mu.Lock()
-	r.wants = sets
+	r.wants, r.wishes = sets, nil
 	if !r.wanted {
 		r.wanted = true
 		close(r.wantsTold)
