@@ -34,7 +34,7 @@ func serve(t testing.TB, stage exchange.Stage, h http.HandlerFunc) (url string, 
 	wrapped := stage(h)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ex := &exchange.Exchange{MayBlock: true}
-		ex.Req.Method = r.Method
+		ex.Req.Method, ex.Req.Host, ex.Req.Path = r.Method, r.Host, r.URL.EscapedPath()
 		for k, vals := range r.Header {
 			for _, v := range vals {
 				ex.Req.Fields.Add(k, v)

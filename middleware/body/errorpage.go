@@ -71,11 +71,6 @@ func NewErrors(cfg *config.ErrorPage, service func(name string) (http.Handler, e
 }
 
 func (e *errorPage) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	// What stands in the URL is asked for before next changes it.
-	asked := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
-	if r.TLS != nil {
-		asked.Scheme = "https"
-	}
 	sent := watch(r)
 	g := newGate(w, func(status int) bool { return !e.statuses.has(status) })
 	passed := g.run(next, r)
@@ -90,7 +85,7 @@ func (e *errorPage) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 			break
 		}
 	}
-	page := e.request(r, header, &asked, status, original)
+	page := e.request(r, header, sent.url(r), status, original)
 	if page == nil {
 		http.Error(w, http.StatusText(status), status)
 		return
@@ -135,6 +130,26 @@ func (s *sentFields) end() http.Header {
 	return s.header
 }
 
+// url is what the client asked for, with the host and the path that the middlewares in between
+// have made of its own.
+func (s *sentFields) url(r *http.Request) *url.URL {
+	u := &url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+	proto := r.Header.Get("X-Forwarded-Proto")
+	if s.ex != nil {
+		u.Host, proto = s.ex.Req.Host, s.ex.Req.Fields.Get("X-Forwarded-Proto")
+		u.Path, u.RawPath = s.ex.Req.Path, s.ex.Req.Path
+		if s.ex.Log.Bare {
+			u.Path, u.RawPath = "", ""
+		} else if plain, err := url.PathUnescape(u.RawPath); err == nil {
+			u.Path = plain
+		}
+	}
+	if exchange.EqualFold(proto, "https") || exchange.EqualFold(proto, "wss") || proto == "" && r.TLS != nil {
+		u.Scheme = "https"
+	}
+	return u
+}
+
 func headerOf(f *exchange.Fields) http.Header {
 	h := make(http.Header, f.Len())
 	for _, g := range f.All() {
@@ -151,7 +166,7 @@ func (e *errorPage) request(r *http.Request, header http.Header, asked *url.URL,
 		query = strings.NewReplacer("{status}", strconv.Itoa(status), "{originalStatus}", strconv.Itoa(original),
 			"{url}", url.QueryEscape(asked.String())).Replace(query)
 	}
-	u, err := url.Parse("http://" + r.Host + query)
+	u, err := url.Parse("http://" + asked.Host + query)
 	if err != nil {
 		return nil
 	}
@@ -161,7 +176,7 @@ func (e *errorPage) request(r *http.Request, header http.Header, asked *url.URL,
 		return nil
 	}
 	// Without a RemoteAddr nothing is appended to X-Forwarded-For, as with the reference.
-	page.Host, page.RequestURI, page.TLS = r.Host, u.RequestURI(), r.TLS
+	page.Host, page.RequestURI, page.TLS = asked.Host, u.RequestURI(), r.TLS
 	if e.fields == nil {
 		page.Header = header
 	} else {

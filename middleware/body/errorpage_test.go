@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -84,6 +85,44 @@ func TestErrors(t *testing.T) {
 		}
 		if asked.Header.Get("X-A") != "1" || asked.Header.Get("X-B") != wantB || asked.Header.Get("If-None-Match") != "" {
 			t.Errorf("%s: fields of the question %v", c.path, asked.Header)
+		}
+	}
+}
+
+// {url} has the path and the host that the middlewares between have made, as with the reference,
+// and the scheme that a trusted proxy reports.
+func TestErrorsURL(t *testing.T) {
+	for _, c := range []struct {
+		path, proto string
+		bare        bool
+		want        string
+	}{
+		{"/b%2Fc", "", false, "http://other.test/b%2Fc?x=1"},
+		{"/v2/a", "https", false, "https://other.test/v2/a?x=1"},
+		{"/a", "WSS", false, "https://other.test/a?x=1"},
+		{"/a", "ws", false, "http://other.test/a?x=1"},
+		{"/", "http", true, "http://other.test?x=1"},
+	} {
+		var asked *http.Request
+		stage, err := NewErrors(&config.ErrorPage{Status: []string{"404"}, Service: "page", Query: "/e?{url}"}, func(string) (http.Handler, error) {
+			return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = r }), nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ex := &exchange.Exchange{}
+		ex.Req.Host, ex.Req.Path, ex.Req.Query = "s.test", "/a/b", "x=1"
+		if c.proto != "" {
+			ex.Req.Fields.Add("X-Forwarded-Proto", c.proto)
+		}
+		h := stage(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			ex.Req.Host, ex.Req.Path, ex.Log.Bare = "other.test", c.path, c.bare
+			w.WriteHeader(http.StatusNotFound)
+		}))
+		r := httptest.NewRequest(http.MethodGet, "/a/b?x=1", nil)
+		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(exchange.NewContext(r.Context(), ex)))
+		if got, _ := url.QueryUnescape(asked.URL.RawQuery); got != c.want || asked.Host != "other.test" {
+			t.Errorf("%s: %q of %s, want %q", c.path, got, asked.Host, c.want)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func takeRequest(ex *exchange.Exchange, r *http.Request) {
 		req.Host = r.URL.Host
 	}
 	if r.URL.Path != unescape(req.Path) || r.URL.RawPath != "" && r.URL.RawPath != req.Path {
-		req.Path = r.URL.EscapedPath()
+		req.Path, ex.Log.Bare = r.URL.EscapedPath(), false
 		if req.Path == "" {
 			req.Path = "/"
 		}
