@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/sluice-edge/sluice/config"
 )
@@ -261,11 +264,23 @@ func TestUnknownWordsAreDefaults(t *testing.T) {
 	}
 }
 
-func TestFileThatCannotBeIsRefused(t *testing.T) {
-	c := defaults()
+// A file that cannot be opened costs the log at the start, and a reload later.
+func TestFileThatCannotBe(t *testing.T) {
+	c, said := defaults(), &bytes.Buffer{}
 	c.FilePath = "/dev/null/x/access.log"
-	if _, err := New(Options{Static: &config.Static{AccessLog: c}}); err == nil {
-		t.Error("no error")
+	static := &config.Static{AccessLog: c}
+	h, err := New(Options{Static: static, Log: zerolog.New(said)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := sample()
+	h.Request(&r)
+	h.flush()
+	if !strings.Contains(said.String(), c.FilePath) {
+		t.Errorf("said %q", said)
+	}
+	if _, _, err := h.Prepare(static); err == nil {
+		t.Error("a reload took it")
 	}
 }
 

@@ -138,6 +138,11 @@ func New(o Options) (*Hub, error) {
 		}
 	}
 	apply, _, err := h.Prepare(o.Static)
+	if c := o.Static.AccessLog; err != nil && c != nil {
+		// As the reference: a router without its log is better than none.
+		h.log.Error().Err(err).Str(File, c.FilePath).Msg("access log not opened; nothing is written to it")
+		apply, _, err = h.Prepare(withoutFile(o.Static))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +151,17 @@ func New(o Options) (*Hub, error) {
 		h.shared = append(h.shared, h.Shard())
 	}
 	return h, nil
+}
+
+// withoutFile is s without the access log, but for what is sent by OTLP.
+func withoutFile(s *config.Static) *config.Static {
+	out := *s
+	if out.AccessLog = nil; s.AccessLog.OTLP != nil {
+		sent := *s.AccessLog
+		sent.DualOutput = false
+		out.AccessLog = &sent
+	}
+	return &out
 }
 
 // Wants tells the lanes which fields of heads to put into Records.
