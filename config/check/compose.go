@@ -210,10 +210,7 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 		}
 		c.add(w, p)
 	}
-	enabled := true
-	if c.model.static != nil && c.model.static.Providers != nil && c.model.static.Providers.Docker != nil {
-		enabled = c.model.static.Providers.Docker.ExposedByDefault
-	}
+	enabled := c.exposed(s)
 	if extra.Enable != nil {
 		enabled = *extra.Enable
 	}
@@ -243,6 +240,20 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 			c.port(s, dyn, provider, source)
 		}
 	}
+}
+
+// exposed reports whether the service's provider takes what has no label about it.
+func (c *Checker) exposed(s decode.ComposeService) bool {
+	if c.model.static == nil || c.model.static.Providers == nil {
+		return true
+	}
+	switch p := c.model.static.Providers; {
+	case s.Swarm && p.Swarm != nil:
+		return p.Swarm.ExposedByDefault
+	case !s.Swarm && p.Docker != nil:
+		return p.Docker.ExposedByDefault
+	}
+	return true
 }
 
 // defaults adds the service that the provider makes for a container without one.
