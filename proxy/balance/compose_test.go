@@ -242,3 +242,33 @@ func TestMirrorsGetNothingOfARequestThatWasGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// The shares of mirrors hold over tables: each new one would begin with a copy.
+func TestMirrorsKeepTheirShareOverTables(t *testing.T) {
+	b := NewBook(nil, Events{})
+	sent := 0
+	ask := func(percent int) {
+		d := b.Begin()
+		m, err := d.Mirroring("m", &config.Mirroring{Mirrors: []config.MirrorService{{Name: "c", Percent: percent}, {Name: "c", Percent: 0}}},
+			(&answering{}).child(), []Child{(&answering{}).child(), (&answering{}).child()}, forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Commit()
+		for range 5 {
+			sent += len(m.Handler.(*mirroring).due())
+		}
+	}
+	for range 20 {
+		ask(10)
+	}
+	if sent != 10 {
+		t.Errorf("%d copies of 100 at 10 percent", sent)
+	}
+	sent = 0
+	ask(100)
+	ask(20)
+	if sent != 6 {
+		t.Errorf("%d copies after the share was changed", sent)
+	}
+}

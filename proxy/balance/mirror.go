@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
@@ -28,16 +27,21 @@ type mirroring struct {
 	max     int64
 	checked bool
 	slots   chan struct{}
-
-	mu      sync.Mutex
-	total   int
 	mirrors []mirror
+	rot     *rotation // counts what was sent, over tables
 }
 
 type mirror struct {
-	h       http.Handler
-	percent int
-	sent    int
+	h   http.Handler
+	key mirrorKey
+}
+
+// mirrorKey names the counters of a mirror. Another share begins to count anew.
+type mirrorKey struct {
+	name       string
+	nth        int // mirrors may have the same name
+	percent    int
+	candidates bool // counts the requests that might have been sent, else those that were
 }
 
 // Mirroring builds a mirroring service; mirrors are in the order of cfg.Mirrors.
@@ -53,8 +57,15 @@ func (d *Draft) Mirroring(name string, cfg *config.Mirroring, main Child, mirror
 		if c.Percent < 0 || c.Percent > 100 {
 			return Child{}, errors.New("mirrors: percent must be between 0 and 100")
 		}
-		m.mirrors = append(m.mirrors, mirror{h: mirrors[i].handler(f), percent: c.Percent})
+		m.mirrors = append(m.mirrors, mirror{mirrors[i].handler(f), mirrorKey{name: c.Name, nth: i, percent: c.Percent}})
 	}
+	d.book.mu.Lock()
+	m.rot = d.book.positions[name]
+	d.book.mu.Unlock()
+	if m.rot == nil || len(m.rot.current) > 16*(len(m.mirrors)+1) {
+		m.rot = &rotation{}
+	}
+	d.positions[name] = m.rot
 	return Child{Name: name, Handler: m}, nil
 }
 
@@ -65,15 +76,18 @@ func (m *mirroring) Up(now int64) bool { return childUp(m.main, now) }
 func (m *mirroring) Checked() bool { return m.checked }
 
 // due returns the mirrors whose turn it is.
-func (m *mirroring) due() []http.Handler {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.total++
-	var hs []http.Handler
-	for i := range m.mirrors {
-		mi := &m.mirrors[i]
-		if mi.sent*100 < m.total*mi.percent {
-			mi.sent++
+func (m *mirroring) due() (hs []http.Handler) {
+	m.rot.mu.Lock()
+	defer m.rot.mu.Unlock()
+	if m.rot.current == nil {
+		m.rot.current = map[any]int{}
+	}
+	for _, mi := range m.mirrors {
+		sent, of := mi.key, mi.key
+		of.candidates = true
+		m.rot.current[of]++
+		if m.rot.current[sent]*100 < m.rot.current[of]*mi.key.percent {
+			m.rot.current[sent]++
 			hs = append(hs, mi.h)
 		}
 	}
