@@ -196,16 +196,6 @@ func normal(path string) bool {
 	return true
 }
 
-// climbs reports whether a path has a segment "." or "..".
-func climbs(path string) bool {
-	for i := 0; i < len(path); i++ {
-		if path[i] == '/' && i+1 < len(path) && (path[i+1] == '.' || path[i+1] == '%') && dotSegment(path[i+1:]) {
-			return true
-		}
-	}
-	return false
-}
-
 type stripPrefixRegex struct{ regex []*regexp.Regexp }
 
 // NewStripPrefixRegex cuts off what one of the expressions matches at the beginning of the path.

@@ -71,12 +71,13 @@ func (r *replacePathRegex) Request(ex *exchange.Exchange) exchange.Verdict {
 	if !r.regex.MatchString(old) {
 		return exchange.Next
 	}
-	path, err := settle(r.regex.ReplaceAllString(old, r.replacement))
+	raw := r.regex.ReplaceAllString(old, r.replacement)
+	path, err := settle(raw)
 	if err != nil {
 		return ex.Reply(500, exchange.Failure, "")
 	}
 	// Captured text can put dots where the configuration did not mean them ("/x../y").
-	if climbs(path) && !climbs(old) {
+	if raw != "" && raw[0] != '/' || !normal(path) {
 		return refusePath(ex)
 	}
 	ex.Req.Fields.Add(ReplacedPath, old)

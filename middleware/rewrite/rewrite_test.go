@@ -184,12 +184,21 @@ func TestReplacePath(t *testing.T) {
 			t.Errorf("%s on %s: %q, old %q; want %q, %q", c.regex, c.path, ex.Req.Path, got, c.want, c.old)
 		}
 	}
-	ex := request("GET", "a.test", "/x../y")
-	op := must(t)(NewReplacePathRegex(&config.ReplacePathRegex{Regex: "^/x(.*)", Replacement: "/files/$1"}))
-	if v := op.Request(ex); v != exchange.Answer || ex.Resp.Status != 400 {
-		t.Errorf("a path that climbs: verdict %d, path %q", v, ex.Req.Path)
+	// What is not normal, or no path, is refused as in the reference since 3.7.7.
+	for _, c := range []struct{ regex, replacement, path string }{
+		{"^/x(.*)", "/files/$1", "/x../y"},
+		{"^/x(.*)", "/$1", "/x/y"},
+		{"^/x/", "", "/x/y"},
+		{"^/x", "y", "/x"},
+		{"^/x", "/a/./b", "/x"},
+	} {
+		ex := request("GET", "a.test", c.path)
+		op := must(t)(NewReplacePathRegex(&config.ReplacePathRegex{Regex: c.regex, Replacement: c.replacement}))
+		if v := op.Request(ex); v != exchange.Answer || ex.Resp.Status != 400 {
+			t.Errorf("%s on %s: verdict %d, path %q", c.regex, c.path, v, ex.Req.Path)
+		}
 	}
-	ex = request("GET", "a.test", "/a?b")
+	ex := request("GET", "a.test", "/a?b")
 	must(t)(NewReplacePath(&config.ReplacePath{Path: "/new path"}, nil)).Request(ex)
 	if ex.Req.Path != "/new%20path" || ex.Req.Query != "b" || all(&ex.Req.Fields, ReplacedPath) != "/a" {
 		t.Errorf("replacePath: %q ?%q old %q", ex.Req.Path, ex.Req.Query, all(&ex.Req.Fields, ReplacedPath))
