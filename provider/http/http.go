@@ -189,7 +189,7 @@ func (p *Provider) fetch(ctx context.Context) ([]byte, string, error) {
 		body = []byte{}
 	}
 	p.etag = resp.Header.Get("ETag")
-	return body, extension(resp.Header.Get("Content-Type")), nil
+	return body, extension(resp.Header.Get("Content-Type"), body), nil
 }
 
 // withoutURL drops the address, with the secrets it may hold, from an error.
@@ -201,10 +201,14 @@ func withoutURL(err error) error {
 	return err
 }
 
-// extension is the format of a content type. YAML also reads JSON and what is not named.
-func extension(contentType string) string {
+// extension is the format of a content type. YAML also reads JSON and what is not named; the
+// reference takes everything as YAML, so a document is not JSON for being called so alone.
+func extension(contentType string, body []byte) string {
 	switch t, _, _ := mime.ParseMediaType(contentType); t {
 	case "application/json", "text/json":
+		if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && trimmed[0] != '{' && trimmed[0] != '[' {
+			return ".yaml"
+		}
 		return ".json"
 	case "application/toml", "text/toml", "text/x-toml":
 		return ".toml"

@@ -112,6 +112,10 @@ func TestPoll(t *testing.T) {
 	next(t, out, "b")
 	s.set(func(s *source) { s.kind, s.body = "application/toml", "[http.routers.c]\nrule = \"Host(`c`)\"" })
 	next(t, out, "c")
+	s.set(func(s *source) { s.kind, s.body = "application/json", strings.ReplaceAll(yaml, "a: {", "d: {") })
+	next(t, out, "d") // it is YAML, whatever it is called
+	s.set(func(s *source) { s.kind, s.body = "application/toml", "[http.routers.c]\nrule = \"Host(`c`)\"" })
+	next(t, out, "c")
 	s.set(func(s *source) { s.body = "[[[" })
 	u := next(t, out, "c unreadable_file")
 	if !strings.Contains(u.Problems[0].Source, ":1:") || strings.Contains(u.Problems[0].Source, "document") {
