@@ -173,10 +173,11 @@ func TestOCSPResponsesAreStapled(t *testing.T) {
 // A response is renewed before it ends, kept while the responder fails, and not used once
 // it has ended.
 func TestOCSPResponsesAreRenewed(t *testing.T) {
+	t.Parallel()
 	r := newResponder(t)
 	m := stapling(t, nil)
 	cf, kf := r.issue("d.test", r.url, true)
-	r.answer.Store(good(5 * time.Second))
+	r.answer.Store(good(8 * time.Second))
 	stores := map[string]*config.TLSStore{Default: {DefaultCertificate: &config.Certificate{CertFile: cf, KeyFile: kf}}}
 	m.Update(&config.TLS{Stores: stores}, nil, time.Now())
 	is := func(want int) func() error {
@@ -187,10 +188,10 @@ func TestOCSPResponsesAreRenewed(t *testing.T) {
 			return nil
 		}
 	}
-	testnet.Eventually(t, 10*time.Second, is(ocsp.Good))
+	testnet.Eventually(t, 30*time.Second, is(ocsp.Good))
 	r.answer.Store(nil)
 	asked := r.asked.Load()
-	testnet.Eventually(t, 10*time.Second, func() error {
+	testnet.Eventually(t, 30*time.Second, func() error {
 		if r.asked.Load() == asked {
 			return io.ErrNoProgress
 		}
@@ -199,12 +200,12 @@ func TestOCSPResponsesAreRenewed(t *testing.T) {
 	if err := is(ocsp.Good)(); err != nil {
 		t.Error("a responder that fails took a good response away")
 	}
-	testnet.Eventually(t, 10*time.Second, is(-1))
+	testnet.Eventually(t, 30*time.Second, is(-1))
 
 	r.answer.Store(good(time.Hour))
 	cf, kf = r.issue("e.test", r.url, true)
 	m.Update(&config.TLS{Certificates: []config.StoreCertificate{{CertFile: cf, KeyFile: kf}}}, nil, time.Now())
-	testnet.Eventually(t, 10*time.Second, func() error {
+	testnet.Eventually(t, 30*time.Second, func() error {
 		if stapledStatus(t, m, r, "e.test") != ocsp.Good {
 			return io.ErrNoProgress
 		}
