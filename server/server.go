@@ -112,9 +112,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.hostname, _ = os.Hostname() // without a name X-Forwarded-Server is left out
 	var err error
-	if s.process, err = telemetry.NewProcessLog(o.Static.Log, o.Stdout); err != nil {
-		return nil, err
-	}
+	s.process = telemetry.NewProcessLog(o.Static.Log, o.Stdout)
 	if err = s.process.Send(o.Static, o.Version, o.Lookup); err != nil {
 		return nil, err
 	}

@@ -81,10 +81,7 @@ func TestProcessLogByOTLP(t *testing.T) {
 	s := &config.Static{Log: &config.Log{}, Experimental: &config.Experimental{OTLPLogs: true}}
 	s.Log.SetDefaults()
 	s.Log.Level, s.Log.OTLP = "WARN", otlpLogs(c)
-	p, err := NewProcessLog(s.Log, out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := NewProcessLog(s.Log, out)
 	if err := p.Send(s, "1.0", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -114,10 +111,7 @@ func TestSenderOfTheLogIsNotSent(t *testing.T) {
 	s := &config.Static{Log: &config.Log{}, Experimental: &config.Experimental{OTLPLogs: true}}
 	s.Log.SetDefaults()
 	s.Log.Level, s.Log.OTLP = "WARN", &config.OTLPLogs{HTTP: &config.OTLPHTTP{Endpoint: "http://127.0.0.1:1"}}
-	p, err := NewProcessLog(s.Log, out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := NewProcessLog(s.Log, out)
 	if err := p.Send(s, "1.0", nil); err != nil {
 		t.Fatal(err)
 	}

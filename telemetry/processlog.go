@@ -54,8 +54,8 @@ func (p *ProcessLog) Run(ctx context.Context) error {
 }
 
 // NewProcessLog sets up the log as configured; a nil c means the defaults. Without a
-// file it writes to stdout (nil means os.Stdout).
-func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
+// file, or where the file cannot be opened, it writes to stdout (nil means os.Stdout).
+func NewProcessLog(c *config.Log, stdout io.Writer) *ProcessLog {
 	if c == nil {
 		c = &config.Log{}
 		c.SetDefaults()
@@ -70,18 +70,21 @@ func NewProcessLog(c *config.Log, stdout io.Writer) (*ProcessLog, error) {
 		out = os.Stdout
 	}
 	if c.FilePath != "" {
-		if p.file, err = openRotating(c); err != nil {
-			return nil, fmt.Errorf("log: %w", err)
+		var file *rotatingFile
+		if file, err = openRotating(c); err == nil {
+			p.file, out = file, file
 		}
-		out = p.file
 	}
 	if !strings.EqualFold(c.Format, "json") { // an unknown format too; validation has warned
-		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.RFC3339, NoColor: c.NoColor || c.FilePath != ""}
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.RFC3339, NoColor: c.NoColor || p.file != nil}
 	}
 	p.level.Store(int32(level))
 	p.gate = &gate{out: out, level: &p.level}
 	p.Logger = zerolog.New(p.gate).With().Timestamp().Logger()
-	return p, nil
+	if c.FilePath != "" && p.file == nil {
+		p.Logger.Error().Err(err).Str(File, c.FilePath).Msg("log file not opened; standard output is written to")
+	}
+	return p
 }
 
 // SetLevel changes the level: TRACE, DEBUG, INFO, WARN, ERROR, FATAL or PANIC, in any case.
