@@ -80,12 +80,14 @@ func (p *program) check(c *cli.Context) (int, error) {
 		k.Containers(list)
 	}
 	if !given {
-		name, err := p.composeFile()
+		names, err := p.composeFiles()
 		if err != nil {
 			return 0, err
 		}
-		if err := p.feed(name, compose); err != nil {
-			return 0, err
+		for _, name := range names {
+			if err := p.feed(name, compose); err != nil {
+				return 0, err
+			}
 		}
 	}
 	found := k.Findings()
@@ -178,13 +180,21 @@ func isDynamic(key string) bool {
 	return slices.ContainsFunc(decode.DynamicKeys(), func(k string) bool { return strings.EqualFold(k, key) })
 }
 
-func (p *program) composeFile() (string, error) {
-	for _, name := range []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"} {
-		if _, err := os.Stat(name); err == nil {
-			return name, nil
+// composeFiles are the files that compose takes by itself in the working directory.
+func (p *program) composeFiles() ([]string, error) {
+	first := func(names ...string) []string {
+		for _, name := range names {
+			if _, err := os.Stat(name); err == nil {
+				return []string{name}
+			}
 		}
+		return nil
 	}
-	return "", errors.New("there is no compose file here; name files, or use --docker")
+	base := first("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+	if base == nil {
+		return nil, errors.New("there is no compose file here; name files, or use --docker")
+	}
+	return append(base, first("compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml")...), nil
 }
 
 func (p *program) lookup(name string) (string, bool) {
