@@ -114,7 +114,11 @@ func (m *model) options(c *Checker, options map[string]*config.TLSOptions, provi
 	}
 	for _, n := range sortedKeys(options) {
 		for _, p := range c.world.TLSOptions(options[n]) {
-			m.report(c, at, "tls.options."+n, "tls options "+n+"@"+provider, p.Code, p.Text, p.Suggestion, p.Severity)
+			key := "tls.options." + n
+			if p.Field != "" {
+				key += "." + p.Field
+			}
+			m.report(c, at, key, "tls options "+n+"@"+provider, p.Code, p.Text, p.Suggestion, p.Severity)
 		}
 	}
 }
