@@ -139,7 +139,7 @@ func (l *lineOfJSON) origin(r *Record) {
 // request tells of the request, and returns the port of its host for what follows.
 func (l *lineOfJSON) request(f *format, r *Record, count uint64) (port string) {
 	l.text(fRequestAddr, r.Host)
-	l.number(fRequestContentSize, r.RequestBytes)
+	l.number(fRequestContentSize, r.requestSize())
 	l.number(fRequestCount, int64(count))
 	var host string
 	host, port = hostPort(r.Host)

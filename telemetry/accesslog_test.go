@@ -162,7 +162,7 @@ func TestJSONOfTheEdgesAnswers(t *testing.T) {
 	c.Format = "json"
 	c.Fields.Names = map[string]string{"ClientAddr": "drop", "RequestPath": "drop", "Duration": "redact"}
 	r.Router, r.Service, r.ServerURL, r.ServerAddr, r.OriginStatus = "a@file", "s@file", "", "", 0
-	r.Reason, r.Status, r.Host, r.OriginDuration = "no_server", 503, "", 5
+	r.Reason, r.Status, r.Host, r.OriginDuration, r.RequestBytes = "no_server", 503, "", 5, 7
 	got := jsonLine(t, c, r)
 	for _, key := range []string{"ClientAddr", "RequestPath", "ServiceName", "ServiceURL", "ServiceAddr",
 		"RequestAddr", "RequestHost", "RequestPort", "TLSVersion", "trace_id", "Reason"} {
@@ -171,7 +171,7 @@ func TestJSONOfTheEdgesAnswers(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]any{"RouterName": "a@file", "Duration": 7654321.0, "Overhead": 7654321.0,
-		"OriginStatus": 0.0, "OriginContentSize": 0.0, "OriginDuration": 0.0, "GzipRatio": 0.0} {
+		"OriginStatus": 0.0, "OriginContentSize": 0.0, "OriginDuration": 0.0, "GzipRatio": 0.0, "RequestContentSize": 0.0} {
 		if got[key] != want {
 			t.Errorf("%s: got %v, want %v", key, got[key], want)
 		}
@@ -183,9 +183,9 @@ func TestJSONOfTheEdgesAnswers(t *testing.T) {
 		t.Errorf("GzipRatio %v without a body, Reason %v", got["GzipRatio"], got["Reason"])
 	}
 	// A dial that failed is an answer of the service.
-	r.ServerURL, r.Status, r.ResponseBytes = "http://10.0.0.1", 502, 11
+	r.ServerURL, r.Status, r.ResponseBytes, r.Reason = "http://10.0.0.1", 502, 11, "dial_refused"
 	got = jsonLine(t, c, r)
-	for key, want := range map[string]any{"OriginStatus": 502.0, "OriginContentSize": 11.0, "ServiceName": "s@file", "GzipRatio": nil} {
+	for key, want := range map[string]any{"OriginStatus": 502.0, "OriginContentSize": 11.0, "ServiceName": "s@file", "GzipRatio": nil, "RequestContentSize": 0.0} {
 		if got[key] != want {
 			t.Errorf("%s: got %v, want %v", key, got[key], want)
 		}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -194,6 +195,16 @@ func (r *Record) balancer() string {
 
 // reached reports whether a server was asked.
 func (r *Record) reached() bool { return r.ServerURL != "" || r.OriginStatus != 0 }
+
+// requestSize is the size of the request's body as far as somebody asked for it: a server that
+// was there. What passed through a switched protocol is no body.
+func (r *Record) requestSize() int64 {
+	refused := r.OriginStatus == 0 && strings.HasPrefix(r.Reason, "dial_")
+	if !r.reached() || refused || r.Status == http.StatusSwitchingProtocols {
+		return 0
+	}
+	return r.RequestBytes
+}
 
 // downstreamSize is the size of the answer's body; a switched protocol has none, whatever
 // passed through it afterwards.
