@@ -231,7 +231,7 @@ func (m *Manager) buildOptions(cfg *config.TLS, s *snapshot) []config.Problem {
 		live[k] = t
 		s.options[n] = t
 		s.strict = s.strict || o.SNIStrict
-		for field, text := range doubts(o, t) {
+		for field, text := range Doubts(o) {
 			problems = append(problems, problem("tls options "+n, field, text, config.Error))
 		}
 	}

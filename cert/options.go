@@ -1,6 +1,7 @@
 package cert
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"slices"
@@ -125,7 +126,7 @@ func build(o *config.TLSOptions, get func(*tls.ClientHelloInfo, bool) (*tls.Cert
 	if len(t.NextProtos) == 0 {
 		t.NextProtos = slices.Clone(defaultALPN)
 	}
-	// A version that is not known holds for nothing, as in the reference; see doubts.
+	// A version that is not known holds for nothing, as in the reference; see Doubts.
 	if v, err := Version(o.MinVersion); err == nil && v != 0 {
 		t.MinVersion = v
 	}
@@ -147,15 +148,18 @@ func build(o *config.TLSOptions, get func(*tls.ClientHelloInfo, bool) (*tls.Cert
 	return t, nil
 }
 
-// doubts names the fields of usable options that will not do what they say, with the reason.
-func doubts(o *config.TLSOptions, t *tls.Config) map[string]string {
+// Doubts names the fields of usable options that will not do what they say, with the reason.
+func Doubts(o *config.TLSOptions) map[string]string {
 	out := map[string]string{}
-	for field, v := range map[string]string{"minVersion": o.MinVersion, "maxVersion": o.MaxVersion} {
-		if _, err := Version(v); err != nil {
+	read := func(field, s string) uint16 {
+		v, err := Version(s)
+		if err != nil {
 			out[field] = err.Error() + "; the default is used"
 		}
+		return v
 	}
-	if t.MaxVersion != 0 && t.MaxVersion < t.MinVersion {
+	low, high := cmp.Or(read("minVersion", o.MinVersion), tls.VersionTLS12), read("maxVersion", o.MaxVersion)
+	if high != 0 && high < low {
 		out["maxVersion"] = "it is below minVersion: no version is left, and every handshake fails"
 	}
 	return out

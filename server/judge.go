@@ -3,7 +3,9 @@ package server
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -35,13 +37,16 @@ func JudgeMiddleware(m *config.Middleware) []config.Problem {
 	return out
 }
 
-// JudgeTLSOptions says why TLS options cannot be used.
-func JudgeTLSOptions(o *config.TLSOptions) []config.Problem {
-	err := cert.Check(o)
-	if err == nil {
-		return nil
+// JudgeTLSOptions says why TLS options cannot be used, or what of them is not heeded.
+func JudgeTLSOptions(o *config.TLSOptions) (out []config.Problem) {
+	if err := cert.Check(o); err != nil {
+		return []config.Problem{{Code: config.CodeInvalidValue, Text: err.Error(), Severity: blame(err)}}
 	}
-	return []config.Problem{{Code: config.CodeInvalidValue, Text: err.Error(), Severity: blame(err)}}
+	doubts := cert.Doubts(o)
+	for _, field := range slices.Sorted(maps.Keys(doubts)) {
+		out = append(out, config.Problem{Field: field, Code: config.CodeInvalidValue, Text: doubts[field], Severity: config.Error})
+	}
+	return out
 }
 
 // blame is a warning for a file that is not there, which some settings tell in words only.
