@@ -106,6 +106,8 @@ func parseFlags(args []string) (settings []setting, configFile *string, problems
 			switch {
 			case !isFile && (t == nil || switchable(t)):
 				value = "true"
+			case (next == "" || next[0] == '-') && !isFile && deref(t).Kind() == reflect.Interface:
+				value = "true" // a plugin's: whether it takes a value is not known
 			case next == "" || next[0] == '-':
 				bad("--"+name, "needs a value", "write --"+name+"=VALUE")
 				continue

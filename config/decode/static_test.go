@@ -58,6 +58,8 @@ func TestStaticSources(t *testing.T) {
 		{name: "a variable in the file's name", args: []string{"--configfile=${DIR}/my.yml"}, env: []string{"DIR=/d"}, files: map[string]string{"/d/my.yml": goodFile}, file: "/d/my.yml", want: map[string]string{"web": ":80"}},
 		{name: "upper case to the first key", env: []string{"TRAEFIK_ENTRYPOINTS_web_Address=:82", "traefik_entrypoints_two_address=:83"}, want: map[string]string{"web": ":82"},
 			warnings: "unknown_key traefik_entrypoints_two_address; write TRAEFIK_ENTRYPOINTS_TWO_ADDRESS\n"},
+		{name: "a plugin's switch", args: []string{"--entrypoints.web.address=:81", "--experimental.plugins.p.settings.useunsafe", "--experimental.plugins.p.version", "v1"},
+			want: map[string]string{"web": ":81"}, warnings: "not_supported experimental.plugins.p; see the list of middlewares for one that does it, or name a service that does it by the forwardAuth middleware\n"},
 		{name: "search path", files: map[string]string{"traefik.yml": goodFile}, file: "traefik.yml", want: map[string]string{"web": ":80"}},
 		{name: "home", env: []string{"HOME=/h"}, files: map[string]string{"/h/.config/traefik.yml": goodFile, "traefik.yml": "{}"},
 			file: "/h/.config/traefik.yml", want: map[string]string{"web": ":80"}},
