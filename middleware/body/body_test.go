@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/andybalholm/brotli"
@@ -32,6 +33,10 @@ func serve(t testing.TB, stage exchange.Stage, h http.HandlerFunc) (url string, 
 	t.Helper()
 	last = new(*exchange.Exchange)
 	wrapped := stage(h)
+	// A handler that aborts does not tell the client when it has ended: the lock orders it
+	// before the next one.
+	var mu sync.Mutex
+	served := 0
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ex := &exchange.Exchange{MayBlock: true}
 		ex.Req.Method, ex.Req.Host, ex.Req.Path = r.Method, r.Host, r.URL.EscapedPath()
@@ -40,7 +45,14 @@ func serve(t testing.TB, stage exchange.Stage, h http.HandlerFunc) (url string, 
 				ex.Req.Fields.Add(k, v)
 			}
 		}
+		mu.Lock()
 		*last = ex
+		mu.Unlock()
+		defer func() {
+			mu.Lock()
+			served++
+			mu.Unlock()
+		}()
 		wrapped.ServeHTTP(w, r.WithContext(exchange.NewContext(r.Context(), ex)))
 	}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
