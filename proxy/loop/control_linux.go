@@ -31,7 +31,10 @@ func (l *loop) settingsCame(cl *client, p []byte) *h2.Error {
 	if err := fr.peer.Apply(p); err != nil {
 		return err
 	}
-	if fr.peer.Table != was.Table {
+	if least := fr.peer.Least; least < was.Table {
+		fr.enc.SetTable(cl.entry.encoderTable(), least)
+	}
+	if fr.peer.Table != was.Table || fr.peer.Least != was.Table {
 		fr.enc.SetTable(cl.entry.encoderTable(), fr.peer.Table)
 	}
 	l.room(cl, 64)

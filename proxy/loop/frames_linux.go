@@ -26,6 +26,9 @@ const (
 	defaultStreams = 250
 	// maxBehind is how much may wait for a client from whom more is read.
 	maxBehind = 256 << 10
+	// maxHeads bounds the heads of all open streams of a connection, where two of the largest
+	// are not more: with HPACK a few bytes can say kilobytes.
+	maxHeads = 4 << 20
 	// keptClosed is of how many closed streams it is remembered that they were open.
 	keptClosed = 32
 )
@@ -40,6 +43,7 @@ type frames struct {
 	streams []*client
 	ids     []uint32  // theirs, for the search
 	begun   []*client // their heads came in this input
+	heads   int       // the sizes of their heads
 	last    uint32    // the highest the client has opened
 	closed  [keptClosed]uint32
 	nclosed int
@@ -62,6 +66,7 @@ type stream struct {
 	on     *client // the connection
 	id     uint32
 	place  int
+	head   int // its size
 	window int64
 	recv   int
 	credit int
@@ -233,7 +238,10 @@ func (l *loop) refuseStream(cl *client, id uint32, c h2.Code) *h2.Error {
 		if ex := s.ex; ex != nil && !s.headSent {
 			ex.Reason = exchange.BadRequest
 		}
-		l.kill(s)
+		if l.kill(s); s.dead {
+			fr := cl.fr
+			fr.closed[(fr.nclosed-1)%keptClosed] |= resetByUs
+		}
 	}
 	l.room(cl, 64)
 	cl.fr.out = h2.AppendReset(cl.fr.out, id, c)
@@ -249,7 +257,16 @@ func (fr *frames) find(id uint32) *client {
 }
 
 // wasOpen reports whether the stream was closed not long ago.
-func (fr *frames) wasOpen(id uint32) bool { return slices.Contains(fr.closed[:], id) }
+func (fr *frames) wasOpen(id uint32) bool {
+	return slices.Contains(fr.closed[:], id) || fr.wasReset(id)
+}
+
+// wasReset reports whether we have reset the stream not long ago: what the client had sent
+// before it knew is ignored (RFC 9113 §5.4.2 wants no second reset).
+func (fr *frames) wasReset(id uint32) bool { return slices.Contains(fr.closed[:], id|resetByUs) }
+
+// resetByUs marks numbers in frames.closed.
+const resetByUs = 1 << 31
 
 // headCame begins a stream, or takes the trailers of one.
 func (l *loop) headCame(cl *client, ev *h2.Event) *h2.Error {
@@ -265,6 +282,9 @@ func (l *loop) headCame(cl *client, ev *h2.Event) *h2.Error {
 		if !l.cheap(cl) {
 			return h2.ErrFlood
 		}
+		if fr.wasReset(id) {
+			return nil
+		}
 		return l.refuseStream(cl, id, h2.StreamClosed)
 	case id <= fr.last:
 		return h2.ErrStreamID
@@ -272,7 +292,8 @@ func (l *loop) headCame(cl *client, ev *h2.Event) *h2.Error {
 		return nil // it knows that this one will not be served
 	}
 	fr.last = id
-	if len(fr.streams) >= int(cl.entry.streams()) {
+	size := fr.rd.Head.Size()
+	if len(fr.streams) >= int(cl.entry.streams()) || fr.heads+size > max(maxHeads, 2*cl.entry.limits.MaxHead) {
 		if !l.cheap(cl) {
 			return h2.ErrFlood
 		}
@@ -288,7 +309,8 @@ func (l *loop) headCame(cl *client, ev *h2.Event) *h2.Error {
 		return l.refuseStream(cl, id, h2.ProtocolError)
 	}
 	s := l.openStream(cl, id)
-	s.st.ended = ev.End
+	s.st.ended, s.st.head = ev.End, size
+	fr.heads += size
 	s.ex = ex
 	fr.begun = append(fr.begun, s)
 	if bad != nil {
@@ -408,6 +430,9 @@ func (l *loop) dataCame(cl *client, ev *h2.Event) *h2.Error {
 		}
 		if !l.cheap(cl) {
 			return h2.ErrFlood
+		}
+		if fr.wasReset(ev.Stream) {
+			return nil
 		}
 		return l.refuseStream(cl, ev.Stream, h2.StreamClosed)
 	}

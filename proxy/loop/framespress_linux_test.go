@@ -98,3 +98,27 @@ func TestStreamsInPieces(t *testing.T) {
 		r.Close()
 	}
 }
+
+// TestStreamHeadsAreBounded: one byte can say a field of kilobytes, so that the heads of all
+// streams together are bounded, and streams beyond that refused so that they may be tried again.
+func TestStreamHeadsAreBounded(t *testing.T) {
+	ed := startFrames(t, &fixed{eps: []*exchange.Endpoint{backend(t, echo)}}, nil, nil)
+	f := dialFar(t, ed.addr)
+	big := []string{}
+	for range 240 {
+		big = append(big, "x-big", strings.Repeat("b", 3900))
+	}
+	for i := range 6 {
+		f.ask(uint32(2*i+1), true, "GET", "/wait", big...)
+	}
+	for _, want := range []string{"reset 9 REFUSED_STREAM", "reset 11 REFUSED_STREAM"} {
+		if got := f.until("reset"); got[len(got)-1] != want {
+			t.Fatalf("%q, want %s", got, want)
+		}
+	}
+	_ = f.fr.WriteRSTStream(1, http2.ErrCodeCancel)
+	f.ask(13, true, "GET", "/a", big...)
+	if got := f.until("END"); !strings.HasPrefix(got[0], "head 13 :status=200") {
+		t.Errorf("%.100q", got)
+	}
+}

@@ -386,19 +386,22 @@ func (l *loop) endStream(s *client, c h2.Code) {
 		st.bridge = nil
 		l.takeAll(cl, b.lost())
 	}
+	id := st.id
 	if !st.gone {
 		st.gone = true
 		l.room(cl, 64)
 		fr.out = h2.AppendReset(fr.out, st.id, c)
 		l.touch(cl)
+		id |= resetByUs
 	}
 	l.takeAll(cl, len(s.in))
+	fr.heads -= st.head
 	n := len(fr.streams) - 1
 	fr.streams[st.place], fr.ids[st.place] = fr.streams[n], fr.ids[n]
 	fr.streams[st.place].st.place = st.place
 	fr.streams[n] = nil
 	fr.streams, fr.ids = fr.streams[:n], fr.ids[:n]
-	fr.closed[fr.nclosed%keptClosed] = st.id
+	fr.closed[fr.nclosed%keptClosed] = id
 	fr.nclosed++
 	l.bury(&s.conn)
 	if n == 0 && !cl.dead && cl.state == cFrames {

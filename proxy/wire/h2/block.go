@@ -84,6 +84,9 @@ func (h *Block) pseudo(name, value string) {
 	h.seen |= bit
 }
 
+// Size is the size of the block as RFC 9113 §6.5.2 counts it, where it is not TooLarge.
+func (h *Block) Size() int { return h.size }
+
 // Trailers reports whether the block is good as trailers.
 func (h *Block) Trailers() bool { return !h.Bad && h.seen == 0 && !h.TooLarge }
 

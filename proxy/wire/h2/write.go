@@ -74,17 +74,19 @@ func (o *Own) Append(dst []byte) []byte {
 type Peer struct {
 	// Window is the initial window of streams.
 	Window int32
-	// Table is the largest dynamic table an Encoder may use.
-	Table uint32
+	// Table is the largest dynamic table an Encoder may use; Least the smallest it was on the
+	// way there in the last Apply, which an Encoder must heed too (RFC 7541 §4.2).
+	Table, Least uint32
 }
 
 // Apply reads the payload of a SETTINGS frame.
 func (p *Peer) Apply(b []byte) *Error {
+	p.Least = p.Table
 	for ; len(b) >= 6; b = b[6:] {
 		v := binary.BigEndian.Uint32(b[2:])
 		switch binary.BigEndian.Uint16(b) {
 		case setTable:
-			p.Table = v
+			p.Table, p.Least = v, min(p.Least, v)
 		case setPush:
 			if v > 1 {
 				return ErrSetting
