@@ -172,6 +172,8 @@ func sluice(c *contestant, binary string) error {
 		c.env = []string{"SLUICE_LANE=handler"}
 	case "sluice-observed":
 		more = []string{"--accesslog", "--accesslog.filepath=" + c.dir + "/access.log", "--metrics.prometheus"}
+	case "sluice-profiled":
+		more = []string{"--api.insecure", "--api.debug", "--entrypoints.traefik.address=" + c.admin}
 	default:
 		return fmt.Errorf("unknown contestant")
 	}

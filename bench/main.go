@@ -5,6 +5,7 @@
 //	go run ./bench run -scenarios s1,s4a   some of them (nothing is written)
 //	go run ./bench soak -for 5m            load with aborts, slow clients, restarting backends
 //	go run ./bench list                    what the scenarios are
+//	go run ./bench profile                 a CPU profile of them, by which make build compiles
 //
 // Contestants run at the same time and are driven in turn (A B C A B C ...). The
 // number to trust is the CPU time per request of all a contestant's processes:
@@ -46,6 +47,8 @@ func main() {
 		err = bench(args)
 	case cmd == "soak":
 		err = soak(args)
+	case cmd == "profile":
+		err = profile(args)
 	case cmd == "list":
 		for _, s := range scenarios() {
 			fmt.Printf("%-5s %s\n", s.key, s.title)
@@ -60,7 +63,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: bench run|soak|list [options]; -h after a command lists them")
+	fmt.Fprintln(os.Stderr, "usage: bench run|soak|profile|list [options]; -h after a command lists them")
 	os.Exit(2)
 }
 
