@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -19,6 +20,8 @@ const (
 	maxDatagram = 65535
 	// maxSessions bounds the sessions of a port: each holds a socket.
 	maxSessions = 16384
+	// maxTold is room for what the kernel tells of a datagram.
+	maxTold = 128
 )
 
 // UDP forwards the datagrams of one port. A session is a client's address; it stays with
@@ -74,9 +77,12 @@ func (u *UDP) Open() int {
 
 // Run forwards until Shutdown.
 func (u *UDP) Run() error {
-	buf := make([]byte, maxDatagram)
+	buf, told := make([]byte, maxDatagram), make([]byte, maxTold)
+	if !tellLocal(u.conn) {
+		told = nil
+	}
 	for {
-		n, from, err := u.conn.ReadFromUDPAddrPort(buf)
+		n, k, _, from, err := u.conn.ReadMsgUDPAddrPort(buf, told)
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) {
 				return nil
@@ -89,12 +95,37 @@ func (u *UDP) Run() error {
 		// no way to tell the client.
 		for range 2 {
 			s := u.session(from)
-			if s == nil || s.send(buf[:n]) {
+			if s == nil {
+				break
+			}
+			s.calledAt(told[:k])
+			if s.send(buf[:n]) {
 				break
 			}
 			u.forget(s)
 		}
 	}
+}
+
+// calledAt notes at which address the client called, so that the answers leave from there: a
+// machine may have several, and a client takes no answer from another one. Only Run calls it.
+func (s *session) calledAt(told []byte) {
+	if len(told) == 0 || bytes.Equal(told, s.told) {
+		return
+	}
+	s.told = append(s.told[:0], told...)
+	from := replyFrom(told)
+	s.from.Store(&from)
+}
+
+// answer sends a datagram to the client.
+func (s *session) answer(b []byte) {
+	if from := s.from.Load(); from != nil && len(*from) > 0 {
+		if _, _, err := s.u.conn.WriteMsgUDPAddrPort(b, *from, s.peer); err == nil {
+			return // else the address is gone
+		}
+	}
+	_, _ = s.u.conn.WriteToUDPAddrPort(b, s.peer)
 }
 
 // send passes a datagram to the server. False means that it was not sent.
@@ -123,6 +154,8 @@ type session struct {
 	srv  *Server
 	conn net.Conn
 	last atomic.Int64
+	told []byte // what was told of the client's last datagram, and what is to be told for answers
+	from atomic.Pointer[[]byte]
 }
 
 // session finds or begins the session of a client; nil where there is no server. Only Run
@@ -182,7 +215,7 @@ func (s *session) answers() {
 		}
 		s.last.Store(time.Now().UnixNano())
 		if n > 0 || s.u.opts.Empty {
-			_, _ = s.u.conn.WriteToUDPAddrPort(buf[:n], s.peer)
+			s.answer(buf[:n])
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -68,6 +70,43 @@ func udpTo(t *testing.T, o UDPOptions, servers ...string) net.Conn {
 		<-done
 	})
 	return c
+}
+
+// Answers leave from the address that the client called, which may be one of several.
+func TestUDPAnswersFromTheAddressCalled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems choose the address")
+	}
+	for network, calls := range map[string][]string{"udp4": {"127.0.0.1", "127.0.0.2", "127.0.0.3"}, "udp": {"127.0.0.2", "::1"}} {
+		b, err := NewBook(nil, nil).Begin().UDP("s", &config.UDPLoadBalancer{Servers: []config.UDPServer{{Address: udpServer(t, "a ")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		uc, err := net.ListenUDP(network, nil)
+		if err != nil {
+			t.Skip(err)
+		}
+		u := NewUDP(uc, UDPOptions{}, zerolog.Nop())
+		u.SetService(b)
+		done := make(chan struct{})
+		go func() { defer close(done); _ = u.Run() }()
+		for _, addr := range calls {
+			c, err := net.Dial("udp", net.JoinHostPort(addr, strconv.Itoa(uc.LocalAddr().(*net.UDPAddr).Port)))
+			if err != nil {
+				t.Skip(err) // no IPv6
+			}
+			for range 2 {
+				if got, err := hear(t, c, "hello", 10*time.Second); got != "a hello" {
+					t.Errorf("%s at %s: %q %v", network, addr, got, err)
+				}
+			}
+			_ = c.Close()
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = u.Shutdown(ctx)
+		<-done
+	}
 }
 
 // hear sends a datagram and returns what comes within the time.
