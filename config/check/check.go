@@ -31,6 +31,7 @@ const (
 	CodeShadowed      = "shadowed_rule"      // a router that another always wins against
 	CodePrefixOverlap = "prefix_overlap"     // a path prefix that ends within a segment of another
 	CodeStorage       = "storage"            // certificates that cannot be kept
+	CodeUnset         = "unset_variable"     // a value that is not known: its variable is not set
 )
 
 // World is what check asks about the machine. A nil function is not asked.
@@ -56,15 +57,15 @@ type Checker struct {
 	findings []Finding
 	model    model
 	compose  *decode.Compose
-	host     bool // the static configuration is a file
-	// guessed is set when a variable that is not set was put in.
-	guessed bool
-	done    bool
+	host     bool               // the static configuration is a file
+	unset    []string           // variables that are not set and were put in, since it was emptied
+	guesses  map[string][]guess // by place
+	done     bool
 }
 
 // New returns a Checker that knows nothing yet.
 func New(w World) *Checker {
-	return &Checker{world: w, model: newModel()}
+	return &Checker{world: w, model: newModel(), guesses: map[string][]guess{}}
 }
 
 var place = regexp.MustCompile(`^(?:file )?(.*?):(\d+)(?::(\d+))?$`)
@@ -182,7 +183,7 @@ func nearestPlace(places decode.Places, key, otherwise string) string {
 
 // Dynamic checks a file of dynamic configuration.
 func (c *Checker) Dynamic(name string, data []byte) {
-	c.guessed = false
+	c.unset = nil
 	if c.world.Render != nil {
 		rendered, p := c.world.Render(name, data, func(v string) string { return c.variable(v, "") })
 		if p != nil {
@@ -200,7 +201,7 @@ func (c *Checker) Dynamic(name string, data []byte) {
 	for _, p := range problems {
 		c.add("", p)
 	}
-	if c.guessed && d.HTTP != nil {
+	if len(c.unset) > 0 && d.HTTP != nil {
 		for n := range d.HTTP.Middlewares {
 			c.model.guessed[n+"@file"] = true
 		}
@@ -215,6 +216,7 @@ func (c *Checker) Findings() []Finding {
 		c.services()
 		c.storages()
 		c.model.check(c)
+		c.unknown()
 	}
 	sort.SliceStable(c.findings, func(i, j int) bool {
 		a, b := c.findings[i], c.findings[j]

@@ -126,13 +126,18 @@ func (c *Checker) routerService(s decode.ComposeService) {
 	where := map[string]string{}
 	var args, env []string
 	for _, a := range flags(s) {
+		c.unset = nil
 		v := c.interpolate(a.Value)
 		args = append(args, v)
 		key, _, _ := strings.Cut(v, "=")
 		where["flag --"+strings.TrimLeft(key, "-")] = a.Where
+		_, written, _ := strings.Cut(a.Value, "=")
+		c.guessAt(a.Where, written)
 	}
 	for _, e := range s.Env {
+		c.unset = nil
 		env = append(env, e.Key+"="+c.interpolate(e.Value))
+		c.guessAt(e.Where, e.Value)
 		where["environment "+e.Key] = e.Where
 	}
 	at := func(source string) string {
@@ -195,9 +200,13 @@ func (c *Checker) workload(f *decode.Compose, i, edge int) {
 		if l.Listed {
 			key = c.interpolate(key)
 		}
-		c.guessed = false
+		c.unset = nil
 		labels[key], where[key] = c.interpolate(l.Value), l.Where
-		if parts := strings.Split(key, "."); c.guessed && len(parts) > 4 {
+		if k := strings.ToLower(key); len(c.unset) > 0 && (k == "traefik.enable" || k == "sluice.enable") {
+			labels[key] = "true" // so that the others are judged
+		}
+		c.guessAt(l.Where, l.Value)
+		if parts := strings.Split(key, "."); len(c.unset) > 0 && len(parts) > 4 {
 			c.model.guessed[parts[3]+"@docker"], c.model.guessed[parts[3]+"@swarm"] = true, true
 		}
 	}

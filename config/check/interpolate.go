@@ -2,6 +2,7 @@ package check
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/sluice-edge/sluice/config"
@@ -123,8 +124,67 @@ func (c *Checker) variable(name, rest string) string {
 	case strings.HasPrefix(rest, "+"):
 		return c.interpolate(rest[1:])
 	case !set:
-		c.guessed = true
-		return strings.ToLower(strings.ReplaceAll(name, "_", "-"))
+		c.unset = append(c.unset, name)
+		return placeholder(name)
 	}
 	return value
+}
+
+// placeholder stands for a variable that is not set.
+func placeholder(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "-")) }
+
+// guess is a value with variables that are not set.
+type guess struct {
+	names []string
+	whole bool // the value is one variable and nothing else
+}
+
+// guessAt notes that a value at the place where used the variables in c.unset, or none.
+func (c *Checker) guessAt(where, written string) {
+	g := guess{names: c.unset}
+	if len(c.unset) > 0 && strings.HasPrefix(written, "$") {
+		rest := written[1:]
+		g.whole = nameLength(rest) == len(rest) || rest[0] == '{' && closing(rest) == len(rest)-1
+	}
+	where = strings.TrimPrefix(where, "file ")
+	c.guesses[where] = append(c.guesses[where], g)
+}
+
+// unknown puts one warning in place of what was found in values that nobody knows.
+func (c *Checker) unknown() {
+	said := map[string]bool{}
+	kept := c.findings[:0]
+	for _, f := range c.findings {
+		name := c.about(f)
+		key := f.where() + " " + name
+		switch {
+		case name == "":
+			kept = append(kept, f)
+		case !said[key]:
+			said[key] = true
+			f.Problem = config.Problem{Source: f.Source, Object: f.Object, Field: f.Field, Code: CodeUnset, Severity: config.Warning,
+				Text: "the variable " + name + " is not set, so its value was not checked", Suggestion: "set it, or write it into .env"}
+			kept = append(kept, f)
+		}
+	}
+	c.findings = kept
+}
+
+// about is the variable that is to blame for a finding.
+func (c *Checker) about(f Finding) string {
+	if f.Code == CodeDollar || f.Code == config.CodeUnsupported || f.Code == config.CodeUnknownKey || f.Code == config.CodeDeprecated {
+		return ""
+	}
+	all := c.guesses[f.where()]
+	if len(all) > 0 && !slices.ContainsFunc(all, func(g guess) bool { return !g.whole }) {
+		return all[0].names[0]
+	}
+	for _, g := range all {
+		for _, n := range g.names {
+			if f.Code != config.CodeInvalidRule && strings.Contains(f.Text, placeholder(n)) {
+				return n
+			}
+		}
+	}
+	return ""
 }

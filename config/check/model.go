@@ -377,7 +377,7 @@ func (m *model) middleware(c *Checker, w *owned[*config.Middleware]) {
 			m.report(c, w.at, key, object, p.Code, p.Text, p.Suggestion, p.Severity)
 		}
 	}
-	if len(kinds) != 1 {
+	if len(kinds) != 1 && !(len(kinds) == 0 && m.guessed[w.name]) {
 		text := "has no kind: nothing would be done"
 		if len(kinds) > 1 {
 			text = "has several kinds: " + strings.Join(kinds, ", ")

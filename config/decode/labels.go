@@ -159,6 +159,11 @@ func (w *walker) nearRoot(key, lower string, ours bool) {
 	switch {
 	case strings.HasPrefix(lower, "frontend.") || lower == "backend" || lower == "port" || lower == "protocol" || lower == "weight":
 		code, text, hint = config.CodeDeprecated, "is a label of Traefik v1 and has no effect", "write traefik.http.routers.NAME.rule and traefik.http.services.NAME.loadbalancer.server.port"
+	case strings.HasPrefix(lower, "tls.") && !strings.HasPrefix(lower, "tls.options.") && !strings.HasPrefix(lower, "tls.stores."):
+		code, text, hint = config.CodeUnsupported, "has no effect: TLS belongs to a router", "write traefik.http.routers.NAME."+key[len("traefik."):]
+		if lower == "tls.enable" || lower == "tls.enabled" {
+			hint = "write traefik.http.routers.NAME.tls=true"
+		}
 	case strings.HasPrefix(lower, "tls."):
 		code, text, hint = config.CodeUnsupported, "has no effect below traefik.", "write sluice."+key[len("traefik."):]
 	default:

@@ -332,6 +332,8 @@ func (w *walker) unknown(l *level, n *node) {
 	n.leaves(func(leaf *node) {
 		hint, meant := "", n.key
 		switch deep := w.deeper(l, n.key); {
+		case strings.EqualFold(n.key, "sslProtocols"): // of other programs, in many examples of options
+			hint = "write minVersion and maxVersion, such as VersionTLS12"
 		case near != "":
 			meant = near
 			hint = "did you mean " + respell(leaf, n, near) + "?"
