@@ -323,22 +323,22 @@ func (m *Manager) Config(name string) *tls.Config { return m.snap.Load().options
 // certificate for the name under sniStrict, or no challenge under way. An error would be
 // told as internal_error.
 func (m *Manager) certificate(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
-	c, err := m.pick(h, strict)
+	c := m.pick(h, strict)
 	if s := m.stapler.Load(); s != nil && c != nil {
 		c = s.stapled(c)
 	}
-	return c, err
+	return c, nil
 }
 
-//nolint:nilnil // see certificate
-func (m *Manager) pick(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, error) {
+// pick is certificate without what is stapled to it.
+func (m *Manager) pick(h *tls.ClientHelloInfo, strict bool) *tls.Certificate {
 	name := canonical(h.ServerName)
 	if slices.Contains(h.SupportedProtos, "acme-tls/1") {
 		// RFC 8737 §3: only the CA offers this protocol; a stranger learns nothing by it.
 		if f := m.challenge.Load(); f != nil {
-			return (*f)(name), nil
+			return (*f)(name)
 		}
-		return nil, nil
+		return nil
 	}
 	s := m.snap.Load()
 	if name == "" && h.Conn != nil {
@@ -350,23 +350,23 @@ func (m *Manager) pick(h *tls.ClientHelloInfo, strict bool) (*tls.Certificate, e
 	now := time.Now()
 	c := choose(h, name, s.certs, m.managed.Load(), now)
 	if c != nil && valid(c.Leaf, now) {
-		return c, nil
+		return c
 	}
 	if f := m.demand.Load(); f != nil && h.ServerName != "" {
 		if c := (*f)(h.Context(), name); c != nil {
-			return c, nil
+			return c
 		}
 	}
 	switch {
 	case c != nil:
-		return c, nil // ended, and there is no other
+		return c // ended, and there is no other
 	case strict:
-		return nil, nil
+		return nil
 	}
 	if c := m.generatedDefault(s); c != nil {
-		return c, nil
+		return c
 	}
-	return s.def, nil
+	return s.def
 }
 
 // choose takes the exact name before a wildcard, configured certificates before issued ones,
