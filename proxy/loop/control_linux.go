@@ -86,7 +86,11 @@ func (l *loop) framesFault(cl *client, err *h2.Error) {
 	l.room(cl, 64)
 	fr.out = h2.AppendGoAway(fr.out, fr.last, err.Code)
 	fr.away = true
-	l.dropStreams(cl)
+	if err.Code == h2.EnhanceYourCalm {
+		l.dropStreams(cl)
+	} else {
+		l.muteStreams(cl)
+	}
 	if err == h2.ErrPreface {
 		l.kill(cl) // whoever that is does not understand a GOAWAY
 		return
@@ -103,6 +107,20 @@ func (l *loop) framesFault(cl *client, err *h2.Error) {
 	if cl.readable {
 		l.later(&cl.conn)
 	}
+}
+
+// muteStreams ends the streams whose requests are not whole. The others are passed on, as by the
+// reference and however the frames came, though their answers go nowhere: of frames that came
+// together the fault would else take back what was asked before it.
+func (l *loop) muteStreams(cl *client) {
+	fr := cl.fr
+	for i := len(fr.streams) - 1; i >= 0; i-- {
+		s := fr.streams[i] // the last takes the place of one that ends
+		if s.st.gone = true; !s.st.ended {
+			l.kill(s)
+		}
+	}
+	l.startStreams(cl)
 }
 
 // faultTime is how long a client may take to read why its connection ends.

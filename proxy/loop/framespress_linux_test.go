@@ -1,10 +1,12 @@
 package loop
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +122,36 @@ func TestStreamHeadsAreBounded(t *testing.T) {
 	f.ask(13, true, "GET", "/a", big...)
 	if got := f.until("END"); !strings.HasPrefix(got[0], "head 13 :status=200") {
 		t.Errorf("%.100q", got)
+	}
+}
+
+// TestFaultBehindARequest: a request that is whole is passed on, though what came together
+// with it ends the connection; one that is not is not.
+func TestFaultBehindARequest(t *testing.T) {
+	seen := make(chan string, 4)
+	ep := backend(t, func(w http.ResponseWriter, r *http.Request) { seen <- r.Method })
+	ed := startFrames(t, &fixed{eps: []*exchange.Endpoint{ep}}, nil, nil)
+	f := dialFar(t, ed.addr)
+	var together bytes.Buffer
+	f.fr = http2.NewFramer(&together, f.c)
+	f.fr.AllowIllegalWrites = true
+	f.ask(3, false, "POST", "/")
+	f.ask(5, true, "GET", "/")
+	f.ask(1, true, "PUT", "/")
+	if _, err := f.c.Write(together.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	f.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	if got := f.until("goaway"); got[len(got)-1] != "goaway 5 PROTOCOL_ERROR" {
+		t.Errorf("%q", got)
+	}
+	if got := <-seen; got != "GET" {
+		t.Errorf("the server got %s", got)
+	}
+	if got := f.until("end"); len(got) != 1 {
+		t.Errorf("%q behind GOAWAY", got)
+	}
+	if len(seen) > 0 {
+		t.Errorf("the server got %s, too", <-seen)
 	}
 }
