@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -34,6 +35,8 @@ type backend struct {
 	l      net.Listener
 	script []string
 	again  []string
+
+	heads atomic.Int32 // of requests, come as a whole
 
 	mu    sync.Mutex
 	conns []*record
@@ -113,6 +116,7 @@ func (b *backend) serve(c net.Conn, r *record) {
 		if err != nil {
 			return
 		}
+		b.heads.Add(1)
 		script := b.script
 		if n > 0 {
 			script = b.again
@@ -293,6 +297,9 @@ func (b *backend) view() string {
 	}
 	return out.String()
 }
+
+// met reports that the head of a request came.
+func (b *backend) met() bool { return b.heads.Load() > 0 }
 
 // count is how many requests have begun.
 func (b *backend) count() (n int) {

@@ -19,7 +19,8 @@ import (
 // talker plays a client's script on a connection and takes the answers apart meanwhile.
 type talker struct {
 	c       net.Conn
-	methods []string // of the requests, for the answers that have no body
+	methods []string    // of the requests, for the answers that have no body
+	met     func() bool // whether the server has the head of a request
 
 	mu     sync.Mutex
 	cond   *sync.Cond
@@ -180,6 +181,7 @@ const patience = 8 * time.Second
 //	@close       close the connection
 //	@reset       reset it
 //	@wait 50ms
+//	@met         wait until the server has the head of a request
 //	@some        wait until a byte more has come
 //	@answer      wait until an answer more is complete
 //	@tunnel 5    wait until so many bytes have come through a tunnel
@@ -207,6 +209,10 @@ func (t *talker) play(script []string) (gone bool) {
 		case "@wait":
 			d, _ := time.ParseDuration(arg)
 			time.Sleep(d)
+		case "@met":
+			for by := time.Now().Add(patience); !t.met() && time.Now().Before(by); {
+				time.Sleep(time.Millisecond)
+			}
 		case "@some":
 			t.await(patience, func() bool { return t.bytes > bytes })
 			t.mu.Lock()

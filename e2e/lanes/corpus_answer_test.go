@@ -53,7 +53,7 @@ func answers() []case_ {
 		{name: "answer with surplus", send: []string{get("")[0], "@answer", get("")[0]}, answers: 2, say: answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), want: "200 200 open", seen: 2, lacks: "evil"},
 		{name: "answer with surplus after 204", send: []string{get("")[0], "@answer", get("")[0]}, answers: 2, say: answer("HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), want: "204 204 open", seen: 2, lacks: "evil"},
 		{name: "answer with surplus after chunks", send: []string{get("")[0], "@answer", get("")[0]}, answers: 2, say: answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), want: "200 200 open", seen: 2, lacks: "evil"},
-		{name: "answer with surplus later", send: []string{get("")[0], "@answer", "@wait 60ms", get("")[0]}, answers: 2, say: []string{ok, "@wait 20ms", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"}, want: "200 200 open", seen: 2, lacks: "evil"},
+		{name: "answer with surplus later", send: []string{get("")[0], "@answer", "@wait 250ms", get("")[0]}, answers: 2, say: []string{ok, "@wait 20ms", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"}, want: "200 200 open", seen: 2, lacks: "evil"},
 		{name: "answer to head with a body", send: []string{"HEAD / HTTP/1.1\r\nHost: $H\r\n\r\n", "@answer", "HEAD / HTTP/1.1\r\nHost: $H\r\n\r\n"}, answers: 2, say: answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"), want: "200 200 open", seen: 2, lacks: "evil"},
 	}
 	return cs
@@ -105,11 +105,11 @@ func badAnswers() []case_ {
 		{name: "answer reset to a post", send: post("Content-Length: 2\r\n", "hi"), say: []string{"@reset"}, want: "502 open", seen: 1},
 		{name: "answer reset before the body", send: []string{post("Content-Length: 4\r\n", "hi")[0], "@wait 50ms", "ho"}, say: []string{"@early", "@reset"}, want: "502 open|502 closed", seen: 1, differs: "how much was forwarded is a matter of time"},
 		cut("answer shorter than said", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "@close"),
-		cut("answer chunk shorter than said", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe", "@wait 30ms", "@close"),
-		cut("answer without the last chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "@wait 30ms", "@close"),
-		cut("answer of a bad second chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "@wait 30ms", "zz\r\n", "@wait 30ms"),
-		cut("answer of a bad trailer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "@wait 30ms", "0\r\nno colon\r\n\r\n", "@wait 30ms"),
-		cut("answer reset in its body", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "@wait 30ms", "@reset"),
+		cut("answer chunk shorter than said", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe", "@wait 200ms", "@close"),
+		cut("answer without the last chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "@wait 200ms", "@close"),
+		cut("answer of a bad second chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "@wait 200ms", "zz\r\n", "@wait 30ms"),
+		cut("answer of a bad trailer", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "@wait 200ms", "0\r\nno colon\r\n\r\n", "@wait 30ms"),
+		cut("answer reset in its body", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", "@wait 200ms", "@reset"),
 	}
 }
 

@@ -92,6 +92,7 @@ func (c *case_) run(t *testing.T, e *edge, b *backend, host string) outcome {
 		nc = tc
 	}
 	tk := newTalker(nc, c.methods())
+	tk.met = b.met
 	script := make([]string, len(c.send))
 	half := false
 	for i, s := range c.send {
