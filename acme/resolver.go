@@ -435,7 +435,9 @@ func (r *resolver) order(ctx context.Context, j job) error {
 		EmailAddresses: r.cfg.EmailAddresses,
 	}
 	if j.old != nil && time.Now().Before(j.old.pair.Leaf.NotAfter) {
-		if rid, err := certificate.MakeARICertID(j.old.pair.Leaf); err == nil && r.attempt(id(j.names)).ARI.After(time.Time{}) {
+		// An authority that does not find the old order refuses the new one: after a failure it is not named.
+		a := r.attempt(id(j.names))
+		if rid, err := certificate.MakeARICertID(j.old.pair.Leaf); err == nil && !a.ARI.IsZero() && a.Failures == 0 {
 			req.ReplacesCertID = rid
 		}
 	}
