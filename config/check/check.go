@@ -97,7 +97,7 @@ func (c *Checker) add(where string, p config.Problem) {
 }
 
 func (c *Checker) addError(err error) {
-	if e, ok := err.(*decode.Error); ok {
+	if e := (*decode.Error)(nil); errors.As(err, &e) {
 		for _, p := range e.Problems {
 			c.add("", p)
 		}

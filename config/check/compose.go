@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -149,7 +150,7 @@ func (c *Checker) routerService(s decode.ComposeService) {
 	nothing := func(string) ([]byte, error) { return nil, fs.ErrNotExist }
 	st, src, err := decode.Static(args, env, nothing)
 	if err != nil {
-		if e, ok := err.(*decode.Error); ok {
+		if e := (*decode.Error)(nil); errors.As(err, &e) {
 			for _, p := range e.Problems {
 				c.add(at(p.Source), p)
 			}

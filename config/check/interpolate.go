@@ -19,7 +19,7 @@ func (c *Checker) dollars(s decode.ComposeService, l decode.ComposeValue) {
 		return
 	}
 	for _, m := range dollar.FindAllStringSubmatch(l.Value, -1) {
-		text := ""
+		var text string
 		switch {
 		case m[1] == "$":
 			continue

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -289,7 +290,7 @@ func (m *model) rule(c *Checker, r *owned[*config.Router], object string) {
 
 func (m *model) badRule(c *Checker, err error, at func(string) string, key, object string) {
 	hint := ""
-	if e, ok := err.(*rule.Error); ok {
+	if e := (*rule.Error)(nil); errors.As(err, &e) {
 		hint = e.Suggestion
 		err = fmt.Errorf("column %d: %s", e.Col, e.Text)
 	}
