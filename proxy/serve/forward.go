@@ -179,18 +179,44 @@ type httpSink struct {
 	sent    atomic.Bool
 	wrote   int64
 	final   func() // runs in Head, before the fields are copied; nil for none
+	// outlives is set where w reads heads and trailers after the request's end, when the
+	// exchange's memory is another's: x/net/http2 writes small answers then, and its tables
+	// keep the fields of the connection.
+	outlives bool
+}
+
+// each gives do the fields of f by their canonical names, in memory that w may keep.
+func (s *httpSink) each(f *exchange.Fields, do func(k, v string)) {
+	var own strings.Builder
+	if s.outlives {
+		n := 0
+		for _, x := range f.All() {
+			n += len(x.Name) + len(x.Value)
+		}
+		own.Grow(n)
+	}
+	keep := func(v string) string {
+		if !s.outlives {
+			return v
+		}
+		at := own.Len()
+		own.WriteString(v)
+		return own.String()[at:]
+	}
+	for _, x := range f.All() {
+		do(keep(http.CanonicalHeaderKey(x.Name)), keep(x.Value))
+	}
 }
 
 func (s *httpSink) Info(status int, f *exchange.Fields) error {
 	h := s.w.Header()
 	var added []string
-	for _, x := range f.All() {
-		k := http.CanonicalHeaderKey(x.Name)
+	s.each(f, func(k, v string) {
 		if _, there := h[k]; !there {
 			added = append(added, k)
 		}
-		h[k] = append(h[k], x.Value)
-	}
+		h[k] = append(h[k], v)
+	})
 	s.w.WriteHeader(status)
 	for _, k := range added {
 		delete(h, k)
@@ -218,10 +244,7 @@ func (s *httpSink) Head() error {
 
 func (s *httpSink) copyHead() {
 	h, resp := s.w.Header(), &s.ex.Resp
-	for _, x := range resp.Fields.All() {
-		k := http.CanonicalHeaderKey(x.Name)
-		h[k] = append(h[k], x.Value)
-	}
+	s.each(&resp.Fields, func(k, v string) { h[k] = append(h[k], v) })
 	switch {
 	case resp.Framing == exchange.Sized:
 		h["Content-Length"] = []string{strconv.FormatInt(resp.Length, 10)}
@@ -286,10 +309,10 @@ func (s *httpSink) End(trailers *exchange.Fields) error {
 	s.stop()
 	if trailers != nil {
 		h := s.w.Header()
-		for _, x := range trailers.All() {
-			k := http.TrailerPrefix + http.CanonicalHeaderKey(x.Name)
-			h[k] = append(h[k], x.Value)
-		}
+		s.each(trailers, func(k, v string) {
+			k = http.TrailerPrefix + k
+			h[k] = append(h[k], v)
+		})
 	}
 	return nil
 }

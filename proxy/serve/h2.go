@@ -76,7 +76,7 @@ func (c *h2conn) serve(w http.ResponseWriter, r *http.Request, proto string) {
 	req.TLS, req.Peer, req.Local = c.c.TLS, c.c.Peer, c.c.Local
 	req.EntryPoint = s.cfg.EntryPoint
 	req.PeerTrusted = s.cfg.Forwarding.Trusts(c.c.Peer.Addr())
-	f := &h2front{httpSink: httpSink{w: w, ex: ex}, c: c}
+	f := &h2front{httpSink: httpSink{w: w, ex: ex, outlives: true}, c: c}
 	f.final = f.finalHead
 	defer f.stop()
 	l := life{s: s, ex: ex, front: f}
