@@ -65,7 +65,7 @@ func TestWebSocket(t *testing.T) {
 
 // A process uses CPU time and the harness sees it.
 func TestProc(t *testing.T) {
-	p, err := start(filepath.Join(t.TempDir(), "log"), "", nil, "sh", "-c", "while :; do :; done")
+	p, err := start(filepath.Join(t.TempDir(), "log"), nil, "sh", "-c", "while :; do :; done")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func (c *contestant) start(s spec) error {
 	if err := c.config(c, s); err != nil {
 		return err
 	}
-	p, err := start(filepath.Join(c.dir, "log"), "", c.env, c.argv(c, s)...)
+	p, err := start(filepath.Join(c.dir, "log"), c.env, c.argv(c, s)...)
 	c.proc = p
 	return err
 }

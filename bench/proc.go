@@ -29,10 +29,8 @@ var running struct {
 	m map[*proc]bool
 }
 
-func start(logFile string, pin string, env []string, argv ...string) (*proc, error) {
-	if pin != "" {
-		argv = append([]string{"taskset", "-c", pin}, argv...)
-	}
+// start runs a program whose output goes to a file.
+func start(logFile string, env []string, argv ...string) (*proc, error) {
 	f, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
@@ -65,7 +63,7 @@ func helper(logFile string, args ...string) (*proc, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(logFile, "", nil, append([]string{self}, args...)...)
+	return start(logFile, nil, append([]string{self}, args...)...)
 }
 
 // stop ends the process and what it started.

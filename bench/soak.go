@@ -89,7 +89,7 @@ func (s *soakRun) start(binary, lane string) error {
 		env = append(env, "SLUICE_LANE="+lane)
 	}
 	var err error
-	s.router, err = start(s.dir+"/router.log", "", env, binary, "--log.level=ERROR", "--entrypoints.web.address="+s.addr,
+	s.router, err = start(s.dir+"/router.log", env, binary, "--log.level=ERROR", "--entrypoints.web.address="+s.addr,
 		"--providers.file.filename="+s.dir+"/dynamic.yml", "--accesslog", "--accesslog.filepath="+s.dir+"/access.log", "--metrics.prometheus")
 	return err
 }

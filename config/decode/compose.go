@@ -131,7 +131,7 @@ func composeService(n *node) ComposeService {
 // mounts adds the volumes, configs or secrets that n lists.
 func (s *ComposeService) mounts(n *node) {
 	for _, v := range n.kids {
-		source, target := "", ""
+		var source, target string
 		switch t := v.child("target", false); {
 		case t != nil:
 			target = t.value
