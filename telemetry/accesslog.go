@@ -22,8 +22,9 @@ const (
 type format struct {
 	kind string
 	selection
-	// reason is set where lines of requests have the field Reason, which the reference has not.
-	reason bool
+	// reasons is set where every line that has a Reason tells it; else those of answers that
+	// somebody will wonder about do (see wondered). The reference has no such field.
+	reasons bool
 	// keys are `"Name":` of the fields, quoted the same with the quote of a text behind.
 	keys, quoted [fieldCount]string
 }
@@ -43,7 +44,7 @@ func newFormat(c *config.AccessLog) *format {
 	f.selection = newSelection(c.Fields)
 	if c.Fields != nil {
 		for name, m := range c.Fields.Names {
-			f.reason = f.reason || strings.EqualFold(name, "Reason") && strings.EqualFold(m, "keep")
+			f.reasons = f.reasons || strings.EqualFold(name, "Reason") && strings.EqualFold(m, "keep")
 		}
 	}
 	for i, name := range fieldNames() {

@@ -11,6 +11,10 @@ import (
 
 // lineOfJSON is a line of JSON that is being written: the fields in the order of their names,
 // as the reference has them. What has no value is left out.
+// wondered reports whether who reads the log will ask why the edge answered so: nothing was
+// found, or nothing could serve it. That a password or a limit was in the way, the status says.
+func wondered(status int) bool { return status == http.StatusNotFound || status >= 500 }
+
 type lineOfJSON struct {
 	b []byte
 	f *format
@@ -24,7 +28,7 @@ func (f *format) appendJSONLine(dst []byte, r *Record, count uint64, m *memo) []
 	l.number(fDownstreamStatus, int64(r.Status))
 	l.number(fDuration, r.Duration)
 	l.origin(r)
-	if f.reason {
+	if f.reasons || wondered(r.Status) {
 		l.text(fReason, r.Reason)
 	}
 	route := f.route(r, l.request(f, r, count), m)

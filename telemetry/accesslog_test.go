@@ -165,12 +165,12 @@ func TestJSONOfTheEdgesAnswers(t *testing.T) {
 	r.Reason, r.Status, r.Host, r.OriginDuration, r.RequestBytes = "no_server", 503, "", 5, 7
 	got := jsonLine(t, c, r)
 	for _, key := range []string{"ClientAddr", "RequestPath", "ServiceName", "ServiceURL", "ServiceAddr",
-		"RequestAddr", "RequestHost", "RequestPort", "TLSVersion", "trace_id", "Reason"} {
+		"RequestAddr", "RequestHost", "RequestPort", "TLSVersion", "trace_id"} {
 		if v, ok := got[key]; ok {
 			t.Errorf("%s is there: %v", key, v)
 		}
 	}
-	for key, want := range map[string]any{"RouterName": "a@file", "Duration": 7654321.0, "Overhead": 7654321.0,
+	for key, want := range map[string]any{"RouterName": "a@file", "Reason": "no_server", "Duration": 7654321.0, "Overhead": 7654321.0,
 		"OriginStatus": 0.0, "OriginContentSize": 0.0, "OriginDuration": 0.0, "GzipRatio": 0.0, "RequestContentSize": 0.0} {
 		if got[key] != want {
 			t.Errorf("%s: got %v, want %v", key, got[key], want)
@@ -181,6 +181,19 @@ func TestJSONOfTheEdgesAnswers(t *testing.T) {
 	got = jsonLine(t, c, r)
 	if _, ok := got["GzipRatio"]; ok || got["Reason"] != "no_server" {
 		t.Errorf("GzipRatio %v without a body, Reason %v", got["GzipRatio"], got["Reason"])
+	}
+	for _, tt := range []struct {
+		status int
+		mode   string
+		want   any
+	}{{404, "", "x"}, {502, "", "x"}, {200, "", nil}, {401, "", nil}, {401, "keep", "x"}, {404, "drop", nil}} {
+		c.Fields.Names, r.Status, r.Reason = map[string]string{"Reason": tt.mode}, tt.status, "x"
+		if tt.mode == "" {
+			c.Fields.Names = nil
+		}
+		if got := jsonLine(t, c, r)["Reason"]; got != tt.want {
+			t.Errorf("%d, Reason %q: %v", tt.status, tt.mode, got)
+		}
 	}
 	// A dial that failed is an answer of the service.
 	r.ServerURL, r.Status, r.ResponseBytes, r.Reason = "http://10.0.0.1", 502, 11, "dial_refused"
