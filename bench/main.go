@@ -111,20 +111,20 @@ func interrupted() <-chan os.Signal {
 	return c
 }
 
-func bench(args []string) error {
-	o, err := parse(args)
-	if err != nil {
-		return err
+// ready makes the work directory and the contestants of args. A signal ends them, and the
+// program; so does the caller, by stopAll.
+func ready(args []string) (o options, cs []*contestant, err error) {
+	if o, err = parse(args); err != nil {
+		return o, nil, err
 	}
-	if err := os.MkdirAll(o.work, 0o755); err != nil {
-		return err
+	if err = os.MkdirAll(o.work, 0o755); err != nil {
+		return o, nil, err
 	}
-	if err := prepare(o.work); err != nil {
-		return err
+	if err = prepare(o.work); err != nil {
+		return o, nil, err
 	}
-	cs, err := roster(o)
-	if err != nil {
-		return err
+	if cs, err = roster(o); err != nil {
+		return o, nil, err
 	}
 	go func() {
 		<-interrupted()
@@ -134,6 +134,14 @@ func bench(args []string) error {
 		stopAll()
 		os.Exit(130)
 	}()
+	return o, cs, nil
+}
+
+func bench(args []string) error {
+	o, cs, err := ready(args)
+	if err != nil {
+		return err
+	}
 	defer stopAll()
 	rep := newReport(o, cs)
 	for _, s := range scenarios() {

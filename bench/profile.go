@@ -24,25 +24,10 @@ func profile(args []string) error {
 	work := fs.String("work", filepath.Join(os.TempDir(), "sluice-bench"), "directory for configurations and logs")
 	out := fs.String("out", "cmd/sluice/loops.pgo", "the file to write")
 	_ = fs.Parse(args)
-	o, err := parse([]string{"-binary", *binary, "-work", *work, "-contestants", "sluice-profiled", "-each", (*each + time.Second).String()})
+	o, cs, err := ready([]string{"-binary", *binary, "-work", *work, "-contestants", "sluice-profiled", "-each", (*each + time.Second).String()})
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.work, 0o755); err != nil {
-		return err
-	}
-	if err := prepare(o.work); err != nil {
-		return err
-	}
-	cs, err := roster(o)
-	if err != nil {
-		return err
-	}
-	go func() {
-		<-interrupted()
-		stopAll()
-		os.Exit(130)
-	}()
 	defer stopAll()
 	argv := []string{"tool", "pprof", "-proto"}
 	for _, s := range scenarios() {
