@@ -51,9 +51,12 @@ func TestEngineLater(t *testing.T) {
 	dir := t.TempDir()
 	r := startRouter(t, e, "--providers.docker.endpoint=unix://"+dir+"/none.sock")
 	r.logs("none.sock")
-	if a, err := r.API.Get("localhost", "/ping"); err != nil || a.Status != 200 {
-		t.Errorf("ping: %d %v", a.Status, err)
-	}
+	testnet.Eventually(t, 10*time.Second, func() error { // the line is out a moment before the first table
+		if a, err := r.API.Get("localhost", "/ping"); err != nil || a.Status != 200 {
+			return fmt.Errorf("ping: %d %v", a.Status, err)
+		}
+		return nil
+	})
 	if a, err := r.Get("x.test", "/"); err != nil || a.Status != 404 {
 		t.Errorf("an unknown host: %d %v", a.Status, err)
 	}
