@@ -52,13 +52,8 @@ func (b *streamBody) expire() {
 	}
 }
 
-// Stop implements upstream.Source.
-func (b *streamBody) Stop() {
-	if b.timer != nil {
-		b.timer.Stop()
-	}
-	_ = b.body.Close()
-}
+// Stop implements upstream.Source. It may be called while Read waits, whose business the timer is.
+func (b *streamBody) Stop() { _ = b.body.Close() }
 
 // framed is what the fronts of all streams share: the framing of no other one is at stake,
 // and the rest of a body is reset.
