@@ -136,8 +136,11 @@ func TestCookieOfAWeightedService(t *testing.T) {
 // Where both kinds of checks are, failures take a server out and the next good probe takes it
 // back, be that sooner or later than the window's end.
 func TestPassiveHealthBesideAnActiveCheck(t *testing.T) {
-	probes := make(chan error)
-	b := NewBook(probeFunc(func(*exchange.Endpoint) error { return <-probes }), Events{})
+	probes, begun := make(chan error), make(chan struct{}, 16)
+	b := NewBook(probeFunc(func(*exchange.Endpoint) error {
+		begun <- struct{}{}
+		return <-probes
+	}), Events{})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { b.Run(ctx); close(done) }()
@@ -145,7 +148,9 @@ func TestPassiveHealthBesideAnActiveCheck(t *testing.T) {
 	c.HealthCheck = &config.HealthCheck{Interval: config.Duration(time.Millisecond), Timeout: config.Duration(time.Hour)}
 	c.PassiveHealthCheck = &config.PassiveHealthCheck{FailureWindow: config.Duration(time.Millisecond), MaxFailedAttempts: 1}
 	lb := mustBuild(t, b, "s", c)
+	<-begun
 	probes <- nil
+	<-begun // the first has been heard
 	ex := request()
 	if ep, _ := lb.Pick(ex); ep == nil {
 		t.Fatal("nobody")
