@@ -293,7 +293,7 @@ func accept(t *testing.T, serve func(c net.Conn)) string {
 // closed before does not count any more.
 func (s *stateful) conn(t *testing.T) func(*testing.T) {
 	served := func(c net.Conn) error {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 		if _, err := io.WriteString(c, "hello\n"); err != nil {
 			return err
 		}
