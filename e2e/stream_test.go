@@ -65,36 +65,20 @@ func passed(t *testing.T, postgres bool) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
 	cfg := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"acme-tls/1"}, MinVersion: tls.VersionTLS12}
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
+	return testnet.Accept(t, 20*time.Second, func(nc net.Conn) {
+		if postgres {
+			b := make([]byte, 8)
+			if _, err := io.ReadFull(nc, b); err != nil || string(b) != "\x00\x00\x00\x08\x04\xd2\x16\x2f" {
 				return
 			}
-			go func() {
-				defer func() { _ = nc.Close() }()
-				_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
-				if postgres {
-					b := make([]byte, 8)
-					if _, err := io.ReadFull(nc, b); err != nil || string(b) != "\x00\x00\x00\x08\x04\xd2\x16\x2f" {
-						return
-					}
-					_, _ = nc.Write([]byte("S"))
-				}
-				tc := tls.Server(nc, cfg)
-				if tc.Handshake() == nil {
-					_, _ = fmt.Fprintf(tc, "behind %s %s\n", tc.ConnectionState().ServerName, tc.ConnectionState().NegotiatedProtocol)
-				}
-			}()
+			_, _ = nc.Write([]byte("S"))
 		}
-	}()
-	return l.Addr().String()
+		tc := tls.Server(nc, cfg)
+		if tc.Handshake() == nil {
+			_, _ = fmt.Fprintf(tc, "behind %s %s\n", tc.ConnectionState().ServerName, tc.ConnectionState().NegotiatedProtocol)
+		}
+	})
 }
 
 // TCP routers beside HTTPS ones: PostgreSQL's clients are for TCP whatever name they give,

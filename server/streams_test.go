@@ -8,9 +8,10 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-edge/sluice/internal/testnet"
 )
 
 const tcpLogStatic = `
@@ -42,24 +43,12 @@ tcp:
 
 // echoes answers each connection to l with what it sent, twice, and closes.
 func echoes(t *testing.T, l net.Listener) string {
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-				b := make([]byte, 5)
-				if _, err := io.ReadFull(c, b); err == nil {
-					_, _ = c.Write(append(b, b...))
-				}
-			})
+	testnet.AcceptOn(t, l, 20*time.Second, func(c net.Conn) {
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(c, b); err == nil {
+			_, _ = c.Write(append(b, b...))
 		}
 	})
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
 	return l.Addr().String()
 }
 

@@ -51,42 +51,32 @@ func find(a *txtar.Archive) []Finding {
 // The corpus in testdata/broken: each archive holds files and, above them, a line
 // "want: PLACE SEVERITY CODE MESSAGE" for everything that must be found, and nothing else may be.
 func TestBroken(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/broken/*.txtar")
-	if err != nil || len(files) < 60 {
-		t.Fatalf("%d archives, %v", len(files), err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			a, err := txtar.ParseFile(file)
-			if err != nil {
+	archives(t, "broken", 60, func(t *testing.T, file string, a *txtar.Archive) {
+		var got, want, prose strings.Builder
+		for _, f := range find(a) {
+			fmt.Fprintf(&got, "want: %s %s %s %s\n", f.where(), f.Severity, f.Code, f.message())
+		}
+		for line := range strings.Lines(string(a.Comment)) {
+			if strings.HasPrefix(line, "want: ") {
+				want.WriteString(line)
+			} else {
+				prose.WriteString(line)
+			}
+		}
+		if *update {
+			a.Comment = []byte(strings.TrimSpace(prose.String()) + "\n\n" + got.String())
+			if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			var got, want, prose strings.Builder
-			for _, f := range find(a) {
-				fmt.Fprintf(&got, "want: %s %s %s %s\n", f.where(), f.Severity, f.Code, f.message())
-			}
-			for line := range strings.Lines(string(a.Comment)) {
-				if strings.HasPrefix(line, "want: ") {
-					want.WriteString(line)
-				} else {
-					prose.WriteString(line)
-				}
-			}
-			if *update {
-				a.Comment = []byte(strings.TrimSpace(prose.String()) + "\n\n" + got.String())
-				if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got.String() != want.String() {
-				t.Errorf("got\n%s\nwant\n%s", got.String(), want.String())
-			}
-			if got.Len() == 0 {
-				t.Error("nothing is found in a broken configuration")
-			}
-		})
-	}
+			return
+		}
+		if got.String() != want.String() {
+			t.Errorf("got\n%s\nwant\n%s", got.String(), want.String())
+		}
+		if got.Len() == 0 {
+			t.Error("nothing is found in a broken configuration")
+		}
+	})
 }
 
 // Correct configurations give no findings.
@@ -197,8 +187,17 @@ func sorted(s string) string {
 
 // The corpus in testdata/fine: forms that people write and that work. Nothing may be found in them.
 func TestFine(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/fine/*.txtar")
-	if err != nil || len(files) < 6 {
+	archives(t, "fine", 6, func(t *testing.T, _ string, a *txtar.Archive) {
+		for _, f := range find(a) {
+			t.Errorf("%s %s %s %s", f.where(), f.Severity, f.Code, f.message())
+		}
+	})
+}
+
+// archives gives each of a folder of testdata to do; there are at least so many.
+func archives(t *testing.T, folder string, atLeast int, do func(t *testing.T, file string, a *txtar.Archive)) {
+	files, err := filepath.Glob("../../testdata/" + folder + "/*.txtar")
+	if err != nil || len(files) < atLeast {
 		t.Fatalf("%d archives, %v", len(files), err)
 	}
 	for _, file := range files {
@@ -207,9 +206,7 @@ func TestFine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, f := range find(a) {
-				t.Errorf("%s %s %s %s", f.where(), f.Severity, f.Code, f.message())
-			}
+			do(t, file, a)
 		})
 	}
 }

@@ -263,30 +263,7 @@ func (s *stateful) sticky(t *testing.T) func(*testing.T) {
 // echo serves connections that give back what they get.
 func echo(t *testing.T) string {
 	t.Helper()
-	return accept(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
-}
-
-// accept gives each connection to serve, and closes it behind that.
-func accept(t *testing.T, serve func(c net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				serve(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return testnet.Accept(t, time.Minute, func(c net.Conn) { _, _ = io.Copy(c, c) })
 }
 
 // conn holds a connection where one is allowed. It may take a moment until one that was

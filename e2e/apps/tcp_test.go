@@ -30,8 +30,7 @@ tcp:
 // first accepts connections and answers each with the line "N bytes: " and what came first.
 func first(t *testing.T) string {
 	t.Helper()
-	return accept(t, func(c net.Conn) {
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return testnet.Accept(t, 20*time.Second, func(c net.Conn) {
 		var got []byte
 		buf := make([]byte, 256)
 		for !strings.HasSuffix(string(got), "hello\n") {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -136,4 +137,36 @@ func (c *Client) Get(host, path string) (Answer, error) { return c.Do(http.Metho
 func Refused(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && strings.Contains(op.Error(), "refused")
+}
+
+// Accept gives every connection that comes to a port of its own to serve, which need not close
+// it, for at most limit each. It returns the port's address; both end with the test.
+func Accept(t testing.TB, limit time.Duration, serve func(c net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	AcceptOn(t, l, limit, serve)
+	return l.Addr().String()
+}
+
+// AcceptOn is Accept for a listener that is there. It closes l.
+func AcceptOn(t testing.TB, l net.Listener, limit time.Duration, serve func(c net.Conn)) {
+	t.Helper()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer func() { _ = c.Close() }()
+				_ = c.SetDeadline(time.Now().Add(limit))
+				serve(c)
+			})
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
 }

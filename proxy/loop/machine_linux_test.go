@@ -565,12 +565,12 @@ func (w *world) verify() {
 	}
 }
 
-func machine(t *testing.T, faults bool) {
+// machine plays in the worlds of many seeds, and says which one failed.
+func machine(t *testing.T, faults bool, play func(*world)) {
 	first, seeds := seedsOf(150)
 	for seed := first; seed < first+seeds; seed++ {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			w := newWorld(t, seed, faults)
-			w.play(1 + w.k.rng.IntN(6))
+			play(newWorld(t, seed, faults))
 		})
 		if t.Failed() {
 			t.Fatalf("SLUICE_SEED=%d repeats it", seed)
@@ -578,9 +578,11 @@ func machine(t *testing.T, faults bool) {
 	}
 }
 
-func TestMachine(t *testing.T) { machine(t, false) }
+func TestMachine(t *testing.T) { machine(t, false, (*world).some) }
 
-func TestMachineWithFaults(t *testing.T) { machine(t, true) }
+func TestMachineWithFaults(t *testing.T) { machine(t, true, (*world).some) }
+
+func (w *world) some() { w.play(1 + w.k.rng.IntN(6)) }
 
 // describe lists what the client asks.
 func (c *farClient) describe() (out []string) {

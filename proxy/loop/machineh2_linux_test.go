@@ -157,22 +157,11 @@ func (w *world) playH2(clients int) {
 	}
 }
 
-func machineH2(t *testing.T, faults bool) {
-	first, seeds := seedsOf(150)
-	for seed := first; seed < first+seeds; seed++ {
-		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			w := newWorld(t, seed, faults)
-			w.playH2(1 + w.k.rng.IntN(3))
-		})
-		if t.Failed() {
-			t.Fatalf("SLUICE_SEED=%d repeats it", seed)
-		}
-	}
-}
+func TestMachineH2(t *testing.T) { machine(t, false, (*world).someH2) }
 
-func TestMachineH2(t *testing.T) { machineH2(t, false) }
+func TestMachineH2WithFaults(t *testing.T) { machine(t, true, (*world).someH2) }
 
-func TestMachineH2WithFaults(t *testing.T) { machineH2(t, true) }
+func (w *world) someH2() { w.playH2(1 + w.k.rng.IntN(3)) }
 
 // seedsOf returns the seeds of a run: SLUICE_SEED says "n" or "n+count".
 func seedsOf(count uint64) (first, seeds uint64) {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/internal/testnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,26 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // listen runs do for each connection to a port.
 func listen(t testing.TB, do func(c net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-				do(c)
-			})
-		}
-	})
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
-	return l.Addr().String()
+	return testnet.Accept(t, 10*time.Second, do)
 }
 
 // named says who it is and echoes.
@@ -279,28 +260,8 @@ func TestHealth(t *testing.T) {
 }
 
 func TestUDPSessions(t *testing.T) {
-	server := func(name string) string {
-		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			b := make([]byte, maxDatagram)
-			for {
-				n, from, err := pc.ReadFrom(b)
-				if err != nil {
-					return
-				}
-				_, _ = pc.WriteTo(append([]byte(name+" "), b[:n]...), from)
-			}
-		}()
-		t.Cleanup(func() { _ = pc.Close(); <-done })
-		return pc.LocalAddr().String()
-	}
 	d := NewBook(nil, nil).Begin()
-	lb, err := d.UDP("s", &config.UDPLoadBalancer{Servers: []config.UDPServer{{Address: server("a")}, {Address: server("b")}}})
+	lb, err := d.UDP("s", &config.UDPLoadBalancer{Servers: []config.UDPServer{{Address: udpServer(t, "a ")}, {Address: udpServer(t, "b ")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

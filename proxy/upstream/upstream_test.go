@@ -9,12 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/sluice-edge/sluice/internal/testnet"
 	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
@@ -30,26 +30,7 @@ func endpoint(id uint32, scheme, addr string) *exchange.Endpoint {
 // listen accepts connections and gives them to do.
 func listen(t testing.TB, do func(net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer func() { _ = c.Close() }()
-				_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-				do(c)
-			})
-		}
-	})
-	t.Cleanup(func() { _ = l.Close(); wg.Wait() })
-	return l.Addr().String()
+	return testnet.Accept(t, 5*time.Second, do)
 }
 
 func TestDialReasons(t *testing.T) {
