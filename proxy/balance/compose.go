@@ -55,7 +55,7 @@ type group struct {
 	sticky  *sticky
 	hrw     bool
 	checked bool
-	warning string
+	doubts  exchange.Doubts
 }
 
 // Weighted builds a weighted service. Children are in the order of cfg.Services.
@@ -63,7 +63,7 @@ func (d *Draft) Weighted(name string, cfg *config.Weighted, kids []Child, f Forw
 	g := &group{name: name, checked: cfg.HealthCheck != nil}
 	if cfg.Sticky != nil && cfg.Sticky.Cookie != nil {
 		g.sticky = newSticky(name, cfg.Sticky.Cookie)
-		g.warning = g.sticky.warning
+		g.doubts.Add("%s", g.sticky.warning)
 	}
 	return d.group(g, cfg.Services, kids, f)
 }
@@ -81,7 +81,7 @@ func (d *Draft) group(g *group, cfg []config.WeightedService, kids []Child, f Fo
 			w = *s.Weight
 		}
 		if w < 0 { // no better than zero in the reference
-			g.warning = fmt.Sprintf("service %s: weight %d is negative, so that it takes no requests", s.Name, w)
+			g.doubts.Add("service %s: weight %d is negative, so that it takes no requests", s.Name, w)
 			w = 0
 		}
 		if g.checked {

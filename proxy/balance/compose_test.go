@@ -272,3 +272,26 @@ func TestMirrorsKeepTheirShareOverTables(t *testing.T) {
 		t.Errorf("%d copies after the share was changed", sent)
 	}
 }
+
+func TestEveryDoubtOfAWeightedServiceIsTold(t *testing.T) {
+	d := NewBook(nil, Events{}).Begin()
+	s, err := d.Service("x@file", balancer("http://x"), tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := Child{Name: "x@file", Service: s}
+	less := -1
+	w, err := d.Weighted("w@file", &config.Weighted{
+		Sticky:   &config.Sticky{Cookie: &config.Cookie{SameSite: "odd"}},
+		Services: []config.WeightedService{{Name: "x", Weight: &less}, {Name: "y", Weight: &less}},
+	}, []Child{x, x}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := w.Service.(interface{ Warning() string }).Warning()
+	for _, part := range []string{"odd", "service x:", "service y:"} {
+		if !strings.Contains(told, part) {
+			t.Errorf("%q does not tell of %q", told, part)
+		}
+	}
+}

@@ -82,11 +82,11 @@ func (lb *LoadBalancer) passiveOptions(p *config.PassiveHealthCheck) *config.Pas
 	standard.SetDefaults()
 	cp := *p
 	if cp.FailureWindow <= 0 {
-		lb.warn("passiveHealthCheck.failureWindow %s is not above zero; %s is used", cp.FailureWindow, standard.FailureWindow)
+		lb.doubts.Add("passiveHealthCheck.failureWindow %s is not above zero; %s is used", cp.FailureWindow, standard.FailureWindow)
 		cp.FailureWindow = standard.FailureWindow
 	}
 	if cp.MaxFailedAttempts <= 0 {
-		lb.warn("passiveHealthCheck.maxFailedAttempts %d is not above zero; %d is used", cp.MaxFailedAttempts, standard.MaxFailedAttempts)
+		lb.doubts.Add("passiveHealthCheck.maxFailedAttempts %d is not above zero; %d is used", cp.MaxFailedAttempts, standard.MaxFailedAttempts)
 		cp.MaxFailedAttempts = standard.MaxFailedAttempts
 	}
 	return &cp

@@ -37,7 +37,7 @@ type LoadBalancer struct {
 	cookie   string // its name, also where it is not set
 	passive  *passive
 	health   *config.HealthCheck // what is run; nil for none
-	warning  string
+	doubts   exchange.Doubts
 	flush    time.Duration
 	dropHost bool
 	hold     time.Duration
@@ -112,7 +112,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 			w = *s.Weight
 		}
 		if w < 0 { // no better than zero in the reference
-			lb.warn("server %s: weight %d is negative, so that it takes no requests", s.URL, w)
+			lb.doubts.Add("server %s: weight %d is negative, so that it takes no requests", s.URL, w)
 			w = 0
 		}
 		if seen[ep] {
@@ -138,9 +138,7 @@ func (d *Draft) build(name string, cfg *config.LoadBalancer, tr *exchange.Transp
 	if lb.health, odd, err = healthOptions(cfg.HealthCheck); err != nil {
 		return nil, err
 	}
-	if odd != "" {
-		lb.warn("%s", odd)
-	}
+	lb.doubts.Add("%s", odd)
 	d.book.mu.Lock()
 	lb.rot = d.book.positions[name]
 	lb.gate = d.book.gates[name]
@@ -172,24 +170,14 @@ func (lb *LoadBalancer) stick(c *config.Cookie) {
 	st := newSticky(lb.name, c)
 	lb.cookie = st.name
 	if lb.strategy == hrw {
-		lb.warn("sticky.cookie has no effect with the strategy hrw, which binds a client by its address")
+		lb.doubts.Add("sticky.cookie has no effect with the strategy hrw, which binds a client by its address")
 		return
 	}
 	for i, ep := range lb.eps {
 		st.add(ep.URL, lb.weights[i] > 0)
 	}
-	if st.warning != "" {
-		lb.warn("%s", st.warning)
-	}
+	lb.doubts.Add("%s", st.warning)
 	lb.sticky = st
-}
-
-// warn takes down what works but is hardly meant.
-func (lb *LoadBalancer) warn(format string, args ...any) {
-	if lb.warning != "" {
-		lb.warning += "; "
-	}
-	lb.warning += fmt.Sprintf(format, args...)
 }
 
 // Name of the service.

@@ -128,10 +128,10 @@ func (lb *LoadBalancer) CookieName() string { return lb.cookie }
 func (g *group) CookieName() string { return g.sticky.cookieName() }
 
 // Warning tells what works but is hardly meant, or "".
-func (lb *LoadBalancer) Warning() string { return lb.warning }
+func (lb *LoadBalancer) Warning() string { return lb.doubts.Warning() }
 
 // Warning tells what works but is hardly meant, or "".
-func (g *group) Warning() string { return g.warning }
+func (g *group) Warning() string { return g.doubts.Warning() }
 
 func (s *sticky) cookieName() string {
 	if s == nil {

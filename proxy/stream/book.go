@@ -122,14 +122,12 @@ func (d *Draft) TCP(name string, lb *config.TCPLoadBalancer, t *config.TCPServer
 	}
 	b := &Balancer{name: name, finger: finger, turn: new(atomic.Uint64)}
 	if tr.noTLS != nil {
-		b.warn("servers that speak TLS cannot be reached: %v", tr.noTLS)
+		b.doubts.Add("servers that speak TLS cannot be reached: %v", tr.noTLS)
 	}
-	if tr.warning != "" {
-		b.warn("%s", tr.warning)
-	}
+	b.doubts.Add("%s", tr.warning)
 	for _, s := range lb.Servers {
 		if _, _, err := net.SplitHostPort(s.Address); err != nil {
-			b.warn("the server %q is left out: %v", s.Address, err) // as in the reference
+			b.doubts.Add("the server %q is left out: %v", s.Address, err) // as in the reference
 			continue
 		}
 		b.servers = append(b.servers, successor(old, &Server{Address: s.Address, TLS: s.TLS, Transport: tr}))
@@ -157,7 +155,7 @@ func (d *Draft) UDP(name string, lb *config.UDPLoadBalancer) (*Balancer, error) 
 	b := &Balancer{name: name, finger: finger, turn: new(atomic.Uint64)}
 	for _, s := range lb.Servers {
 		if _, _, err := net.SplitHostPort(s.Address); err != nil {
-			b.warn("the server %q is left out: %v", s.Address, err) // as in the reference
+			b.doubts.Add("the server %q is left out: %v", s.Address, err) // as in the reference
 			continue
 		}
 		b.servers = append(b.servers, successor(old, &Server{Address: s.Address}))

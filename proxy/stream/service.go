@@ -3,12 +3,12 @@
 package stream
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-edge/sluice/config"
+	"github.com/sluice-edge/sluice/proxy/exchange"
 )
 
 // Service chooses the server of a connection or session. It neither blocks nor allocates.
@@ -43,7 +43,7 @@ type Balancer struct {
 	finger  string
 	servers []*Server
 	turn    *atomic.Uint64
-	warning string
+	doubts  exchange.Doubts
 
 	// What follows is set where the servers may sleep.
 	book *Book
@@ -57,14 +57,7 @@ type Balancer struct {
 func (b *Balancer) Name() string { return b.name }
 
 // Warning tells what works but is hardly meant, or "".
-func (b *Balancer) Warning() string { return b.warning }
-
-func (b *Balancer) warn(format string, args ...any) {
-	if b.warning != "" {
-		b.warning += "; "
-	}
-	b.warning += fmt.Sprintf(format, args...)
-}
+func (b *Balancer) Warning() string { return b.doubts.Warning() }
 
 // Servers lists the servers; it must not be changed.
 func (b *Balancer) Servers() []*Server { return b.servers }
